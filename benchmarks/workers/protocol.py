@@ -1,0 +1,86 @@
+"""What every worker of a speed benchmark does: time one calculator on one structure, print one JSON object.
+
+Needs only ASE and NumPy, so that it runs in any program's environment. A worker defines `make_calculator(atoms)`, which
+returns an ASE calculator and a dictionary of facts (versions, parameters, notes), and calls `main(make_calculator)`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import resource
+import sys
+import time
+from collections.abc import Callable
+
+STARTED = time.perf_counter()
+
+import ase.io  # noqa: E402 - the clock of the start-up runs first
+import numpy as np  # noqa: E402
+from ase import Atoms  # noqa: E402
+from ase.calculators.calculator import Calculator  # noqa: E402
+
+SHAKE = 0.01  # Å: about what an atom moves in a femtosecond
+
+
+def main(make_calculator: Callable[[Atoms], tuple[Calculator, dict]]) -> None:
+    """Parse `FILE --seconds S --min-calls N --max-calls N`, measure, print."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("file", help="one structure, extended xyz")
+    parser.add_argument("--seconds", type=float, default=5.0, help="time for the repeated calls")
+    parser.add_argument("--min-calls", type=int, default=5)
+    parser.add_argument("--max-calls", type=int, default=200)
+    options = parser.parse_args()
+    atoms = ase.io.read(options.file)
+    result = measure(atoms, make_calculator, options.seconds, options.min_calls, options.max_calls)
+    json.dump(result, sys.stdout)
+    print()
+
+
+def measure(
+    atoms: Atoms,
+    make_calculator: Callable[[Atoms], tuple[Calculator, dict]],
+    seconds: float,
+    min_calls: int,
+    max_calls: int,
+) -> dict:
+    """Wall times of energy + forces through the calculator.
+
+    Every call sees new positions, a small random step away from the given ones, so that no result can come from a
+    cache; a neighbour list that lives in a skin is fair, as it is in molecular dynamics. The calls that warm up
+    (compilation, and one more) are timed apart.
+    """
+    rng = np.random.default_rng(0)
+    start = atoms.positions.copy()
+
+    def call() -> float:
+        atoms.positions = start + rng.normal(scale=SHAKE, size=start.shape)
+        begin = time.perf_counter()
+        forces = atoms.get_forces()
+        energy = atoms.get_potential_energy()
+        spent = time.perf_counter() - begin
+        if not (np.isfinite(energy) and np.isfinite(forces).all() and forces.shape == start.shape):
+            raise RuntimeError("energy or forces are not finite numbers of the right shape")
+        return spent
+
+    begin = time.perf_counter()
+    atoms.calc, facts = make_calculator(atoms)
+    setup = time.perf_counter() - begin
+    first, second = call(), call()
+    times: list[float] = []
+    while len(times) < min_calls or (sum(times) < seconds and len(times) < max_calls):
+        times.append(call())
+    return {
+        "n_atoms": len(atoms),
+        "median_ms": 1e3 * float(np.median(times)),
+        "min_ms": 1e3 * min(times),
+        "p90_ms": 1e3 * float(np.quantile(times, 0.9)),
+        "calls": len(times),
+        "setup_s": setup,
+        "first_call_s": first,
+        "second_call_s": second,
+        "start_to_first_forces_s": begin - STARTED + setup + first,
+        "peak_rss_MB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,  # ru_maxrss is in kB on Linux
+        "facts": {"python": platform.python_version(), **facts},
+    }

@@ -1,0 +1,174 @@
+"""The ASE calculator: a thin adapter that keeps compiled code, parameters and neighbour list between calls."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jax
+import numpy as np
+from ase.calculators.calculator import Calculator as ASECalculator
+from ase.calculators.calculator import all_changes
+from ase.stress import full_3x3_to_voigt_6_stress
+
+from ergodica.errors import InputError
+from ergodica.neighbors import Capacity, Edges, VerletList, pack, round_up
+from ergodica.potentials import Potential, load
+from ergodica.potentials.potential import Derivatives, compiled_derivatives
+from ergodica.prediction import Precision, physical, placed_params, scope
+from ergodica.system import System
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ase import Atoms
+
+__all__ = ["Calculator"]
+
+WIDTHS = tuple(range(4, 257, 4))
+"""Sizes of a row of neighbours: finer than those of mixed batches, as one shape serves a whole trajectory."""
+HEADROOM = 2
+"""Free slots in a row when it is made: the densest place of a liquid fluctuates by a few neighbours."""
+
+
+class Calculator(ASECalculator):
+    """Energies, forces and stresses for ASE's optimisers, filters and molecular dynamics.
+
+    Nothing is compiled twice along a trajectory: the number of atoms is exact, and the room for neighbours only grows.
+    Energies are in eV and float64; the stress (Voigt-6, eV/Å³, tension positive) exists for structures that are
+    periodic in three directions.
+
+    Args:
+        model: a potential, the name of a shipped model, or the path of a model file.
+        precision: of the network, "float32" or "float64".
+        device: "cpu", "gpu", "tpu", or one of several as "gpu:1"; JAX's default when None or "auto".
+        skin: margin of the neighbour list, Å; larger means fewer rebuilds and more work between them.
+
+    Raises:
+        InputError: no such model or device, or a model that does not predict energies.
+    """
+
+    implemented_properties = ["energy", "free_energy", "energies", "forces", "stress"]  # noqa: RUF012 (ASE's type)
+    ignored_changes = {"initial_charges", "initial_magmoms"}  # noqa: RUF012
+
+    def __init__(
+        self,
+        model: Potential | str | Path,
+        *,
+        precision: Precision = "float32",
+        device: str | None = None,
+        skin: float = 1.0,
+    ) -> None:
+        super().__init__()
+        self.potential = model if isinstance(model, Potential) else load(model)
+        if self.potential.config.head != "energy":
+            raise InputError(
+                f"Model '{self.potential.info.name}' predicts '{self.potential.config.head}', not energies: "
+                "use ergodica.predict for it."
+            )
+        self.precision: Precision = precision
+        self.device = device
+        self.skin = skin
+        self._prepare()
+
+    @classmethod
+    def from_checkpoint(cls, path: str | Path, **options: Any) -> Calculator:
+        """A calculator from a model file; `options` are those of the constructor."""
+        return cls(path, **options)
+
+    @classmethod
+    def from_potential(cls, potential: Potential, **options: Any) -> Calculator:
+        """A calculator from a potential; `options` are those of the constructor."""
+        return cls(potential, **options)
+
+    @property
+    def atomic_energies(self) -> dict[str, float]:
+        """Reference energies of the elements, eV; the total energy contains them."""
+        return dict(self.potential.energy_scale.reference)
+
+    @property
+    def compilations(self) -> int:
+        """How many static shapes have been compiled for this architecture in this process."""
+        return self._function._cache_size()
+
+    def _get_name(self) -> str:
+        return "ergodica"
+
+    def _prepare(self) -> None:
+        """Make what is not worth pickling: placed parameters, neighbour list, tables."""
+        config: Any = self.potential.config
+        self._function: Any = compiled_derivatives(config)
+        self._params = placed_params(self.potential, self.precision, _find_device(self.device))
+        self._table = self.potential.energy_scale.table()
+        self._verlet = VerletList(self.potential.cutoff, self.skin)
+        self._width = 0
+
+    def __getstate__(self) -> dict[str, Any]:
+        derived = ("_function", "_params", "_table", "_verlet", "_width")
+        return {key: value for key, value in self.__dict__.items() if key not in derived}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._prepare()
+
+    def calculate(
+        self,
+        atoms: Atoms | None = None,
+        properties: Sequence[str] = ("energy",),
+        system_changes: Sequence[str] = all_changes,
+    ) -> None:
+        """Fill `results` for `atoms`; all properties come from one call of the network.
+
+        Raises:
+            InputError: an unknown element, a bad cell, coordinates that are not finite, atoms on one place.
+            WorkFailed: the model gave something that is not a finite number.
+        """
+        super().calculate(atoms, properties, system_changes)
+        assert self.atoms is not None, "ASE hands the atoms over, now or in an earlier call"
+        system = _system_of(self.atoms)
+        if "numbers" in system_changes:
+            self.potential.check_elements(system.numbers, system.name)
+            self._width = 0
+        edges = self._verlet.update(system)
+        capacity = Capacity(len(system), self._room(system, edges), 1)
+        dtype = np.dtype(self.precision).type
+        batch = pack([system], [edges], capacity, loops=self.potential.config.loops, dtype=dtype)
+        with scope(self.precision):
+            output = jax.tree.map(np.asarray, self._function(self._params, batch))
+        host = Derivatives(output.energies, output.forces, output.virial[0])
+        found = physical(self.potential.energy_scale, self._table, system, host)
+        self.results = {
+            "energy": found.energy,
+            "free_energy": found.energy,
+            "energies": found.energies,
+            "forces": found.forces,
+        }
+        if found.stress is not None:
+            self.results["stress"] = full_3x3_to_voigt_6_stress(found.stress)
+
+    def _room(self, system: System, edges: Edges) -> int:
+        """Width of the rows of neighbours: as it was while it suffices, so that nothing is compiled again."""
+        need = int(np.bincount(edges.receivers, minlength=1).max()) + self.potential.config.loops
+        if need > self._width:
+            room = round_up(need + HEADROOM, WIDTHS)
+            # in a molecule no atom has more neighbours than there are other atoms
+            self._width = room if system.pbc.any() else max(min(room, len(system)), need)
+        return self._width
+
+
+def _system_of(atoms: Atoms) -> System:
+    """The structure alone: `System.from_ase` would look for labels in the very results being computed."""
+    charge = float(atoms.info.get("charge", 0.0))
+    name = atoms.get_chemical_formula()
+    return System(atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc, charge, name=name)
+
+
+def _find_device(name: str | None) -> jax.Device | None:
+    """The device of a name such as "cpu" or "gpu:1"; None leaves the choice to JAX."""
+    if name in (None, "auto"):
+        return None
+    platform, _, number = str(name).partition(":")
+    try:
+        return jax.devices(platform)[int(number or 0)]
+    except (RuntimeError, ValueError, IndexError) as error:
+        raise InputError(f"There is no device '{name}' here: choose 'cpu', 'gpu' or 'auto'.") from error

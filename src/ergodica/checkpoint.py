@@ -1,0 +1,151 @@
+"""The model file: one safetensors file whose header holds configuration and card as JSON.
+
+Loading runs no code. Writing is atomic. The same container keeps the state of a training run (`save_tree`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from ergodica.config import from_dict
+from ergodica.errors import InputError
+from ergodica.files import atomic_write
+from ergodica.potentials.potential import CONFIGS, EnergyScale, Info, Potential
+
+__all__ = ["load_model", "load_tree", "read_header", "save_model", "save_tree"]
+
+MODEL_FORMAT = "ergodica-model"
+VERSION = 1
+
+
+def save_tree(path: str | Path, tree: Any, header: Mapping[str, Any]) -> None:
+    """Write a pytree of arrays and a JSON header atomically.
+
+    Raises:
+        WorkFailed: the disk is full or the folder can't be written; an older file stays as it was.
+    """
+    from safetensors.numpy import save
+
+    leaves = {_name(keys): np.ascontiguousarray(leaf) for keys, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]}
+    atomic_write(path, save(leaves, metadata={"ergodica": json.dumps(header)}))
+
+
+def _name(keys: tuple[Any, ...]) -> str:
+    return jax.tree_util.keystr(keys, simple=True, separator="/")
+
+
+def read_header(path: str | Path) -> dict[str, Any]:
+    """The JSON header of a file written by `save_tree`.
+
+    Raises:
+        InputError: the file is missing, truncated or of another kind.
+    """
+    return _open(path)[0]
+
+
+def _open(path: str | Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    from safetensors import SafetensorError, safe_open
+
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"There is no model file '{path}'.")
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError) as error:
+        raise InputError(
+            f"'{path}' is not a complete Ergodica model file ({error}); if it is a checkpoint of another program, "
+            "convert it with 'ergodica models import'."
+        ) from error
+    if "ergodica" not in metadata:
+        raise InputError(f"'{path}' is a safetensors file but not one of Ergodica's: it has no 'ergodica' header.")
+    return json.loads(metadata["ergodica"]), arrays
+
+
+def load_tree(path: str | Path, template: Any = None) -> tuple[Any, dict[str, Any]]:
+    """Read arrays and header; arrays are put into the structure of `template`, or into nested dicts without one.
+
+    Raises:
+        InputError: the file is missing, damaged, or does not fit the template.
+    """
+    header, arrays = _open(path)
+    if template is None:
+        return _nested(arrays), header
+    paths, structure = jax.tree_util.tree_flatten_with_path(template)
+    names = [_name(keys) for keys, _ in paths]
+    if set(names) != set(arrays):
+        odd = sorted(set(names) ^ set(arrays))[0]
+        raise InputError(f"'{path}' does not fit: '{odd}' is on one side only. It belongs to another configuration.")
+    return jax.tree_util.tree_unflatten(structure, [arrays[name] for name in names]), header
+
+
+def _nested(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    tree: dict[str, Any] = {}
+    for name, value in arrays.items():
+        *parents, leaf = name.split("/")
+        node = tree
+        for parent in parents:
+            node = node.setdefault(parent, {})
+        node[leaf] = value
+    return tree
+
+
+def save_model(path: str | Path, potential: Potential) -> None:
+    """Write a potential as one model file."""
+    kind = next(name for name, cls in CONFIGS.items() if isinstance(potential.config, cls))
+    header = {
+        "format": MODEL_FORMAT,
+        "version": VERSION,
+        "kind": kind,
+        "config": asdict(potential.config),  # type: ignore[call-overload]
+        "energy_scale": asdict(potential.energy_scale),
+        "info": asdict(potential.info),
+    }
+    save_tree(path, potential.params, header)
+
+
+def load_model(path: str | Path) -> Potential:
+    """Read a potential.
+
+    Raises:
+        InputError: the file is missing, truncated, of another kind, or from a newer version.
+    """
+    params, header = load_tree(path)
+    if header.get("format") != MODEL_FORMAT:
+        raise InputError(f"'{path}' holds '{header.get('format')}', not a model.")
+    if header.get("version", 0) > VERSION:
+        raise InputError(
+            f"'{path}' was written by a newer Ergodica (format {header['version']}, this one reads up to {VERSION}): "
+            "upgrade with 'pip install -U ergodica'."
+        )
+    if header.get("kind") not in CONFIGS:
+        raise InputError(f"'{path}' holds a '{header.get('kind')}', which this version does not know.")
+    potential = Potential(
+        config=from_dict(CONFIGS[header["kind"]], header["config"], f"{path}: config"),
+        params=params,
+        energy_scale=from_dict(EnergyScale, header["energy_scale"], f"{path}: energy_scale"),
+        info=from_dict(Info, header["info"], f"{path}: info"),
+    )
+    _check_params(potential, path)
+    return potential
+
+
+def _check_params(potential: Potential, path: str | Path) -> None:
+    """The parameters must be those of the architecture, name by name and shape by shape."""
+    wanted = jax.eval_shape(potential.config.build().init, jax.random.key(0), *Potential.smallest_input())
+    shapes = {_name(k): leaf.shape for k, leaf in jax.tree_util.tree_flatten_with_path(wanted)[0]}
+    found = {_name(k): leaf.shape for k, leaf in jax.tree_util.tree_flatten_with_path(potential.params)[0]}
+    for name in sorted(set(shapes) | set(found)):
+        if shapes.get(name) != found.get(name):
+            raise InputError(
+                f"'{path}' is inconsistent: parameter '{name}' has shape {found.get(name)}, its configuration asks for "
+                f"{shapes.get(name)}."
+            )

@@ -1,0 +1,98 @@
+"""The command `ergodica`: one thin file per verb, imported only when that verb is called.
+
+A verb parses, calls the library, prints. What all verbs share (options, device, compilation cache, output, exit codes)
+is in `ergodica.cli.common`, `ergodica.cli.session` and `ergodica.cli.output`; none of it imports JAX at the top level.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from cyclopts import App
+
+from ergodica import __version__
+from ergodica.cli.failures import exit_code_of
+from ergodica.cli.inputs import STDIN
+
+__all__ = ["app", "main"]
+
+WELCOME = """\
+Ergodica: atomistic machine learning in JAX. Five things to do first:
+
+  ergodica doctor                                does this machine compute right numbers?
+  ergodica models                                which potentials come with the package
+  ase build CH3CH2OH ethanol.xyz                 a molecule to play with; then
+  ergodica predict ethanol.xyz                   its energy and forces
+  ergodica relax ethanol.xyz -o relaxed.xyz      bring its atoms to rest
+  ergodica md relaxed.xyz --time 1ps             let them move
+
+'ergodica --help' lists every verb, 'ergodica VERB --help' its options.
+"""
+
+BUILD = "ase build CH3CH2OH ethanol.xyz && "
+VERBS = {
+    "predict": ("Energy, forces, stress and per-atom energies of structures.", BUILD + "ergodica predict ethanol.xyz"),
+    "evaluate": (
+        "Errors of a model against the labels in a file.",
+        BUILD + "ergodica predict ethanol.xyz -o labelled.xyz && ergodica evaluate labelled.xyz",
+    ),
+    "relax": ("Relax atoms and, with --cell, the cell.", BUILD + "ergodica relax ethanol.xyz -o relaxed.xyz"),
+    "md": (
+        "Molecular dynamics: nve, langevin, nose-hoover, csvr or npt.",
+        BUILD + "ergodica md ethanol.xyz --time 1ps",
+    ),
+    "train": ("Train a model as a TOML file says.", "ergodica train train.toml"),
+    "finetune": ("Go on training a model with your own data.", "ergodica finetune visnet-rmd17 data.xyz -o runs/mine"),
+    "check": (
+        "Invariances, finite differences, energy drift and dimer curves of a model.",
+        "ergodica check visnet-rmd17",
+    ),
+    "doctor": ("Versions, devices, compiler self-test and checksums of the weights.", "ergodica doctor"),
+}
+"""Verbs with one line and one example each; the root help must not import their modules."""
+
+MODELS = {
+    "list": ("list_", "Models that come with the package.", "ergodica models"),
+    "show": ("show", "The card of a model.", "ergodica models show visnet-rmd17"),
+    "import": (
+        "import_",
+        "Convert a checkpoint of PyG's or AI2BMD's ViSNet to a model file; nothing in it is ever run.",
+        "ergodica models import visnet.pt -o visnet.safetensors --kwargs '{\"hidden_channels\": 128}'",
+    ),
+}
+"""The verbs of `ergodica models`: function, one line, one example."""
+
+
+def _make_app() -> App:
+    root = App(name="ergodica", help="Atomistic machine learning in JAX.", version=__version__, help_format="plaintext")
+    root.help_prologue = "Example: " + BUILD + "ergodica predict ethanol.xyz"
+    for verb, (line, example) in VERBS.items():
+        root.command(f"ergodica.cli.{verb}:{verb}", name=verb, help=line, help_prologue=f"Example: {example}")
+    models = App(name="models", help="What ships, its card, and conversion of upstream checkpoints.")
+    models.help_prologue = "Example: ergodica models"
+    for verb, (function, line, example) in MODELS.items():
+        models.command(f"ergodica.cli.models:{function}", name=verb, help=line, help_prologue=f"Example: {example}")
+    root.command(models)
+    return root
+
+
+app = _make_app()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        argv: arguments without the program's name; those of the process by default.
+
+    Returns:
+        the exit code: 0 done, 1 the work failed, 2 bad input or usage, 130 interrupted.
+    """
+    tokens = [STDIN if token == "-" else token for token in (sys.argv[1:] if argv is None else argv)]
+    if not tokens:
+        print(WELCOME, end="")
+        return 0
+    if tokens[0] == "models" and (len(tokens) == 1 or (tokens[1][0] == "-" and tokens[1] not in ("-h", "--help"))):
+        tokens.insert(1, "list")  # a bare `models` answers the obvious question
+    return exit_code_of(lambda: app(tokens, exit_on_error=False, print_error=False, result_action="return_value"))

@@ -1,0 +1,103 @@
+"""Options that every verb has, defined once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import Parameter
+
+from ergodica.cli.inputs import STDIN
+from ergodica.errors import InputError
+
+if TYPE_CHECKING:
+    from ergodica.potentials.potential import Potential
+
+__all__ = ["DEFAULTS", "DEFAULT_MODEL", "Common", "Flag", "Many"]
+
+DEFAULT_MODEL = "visnet-rmd17"
+"""The model a verb takes when none is named."""
+
+Flag = Annotated[bool, Parameter(negative="", show_default=False)]
+"""A switch without its "--no-" twin."""
+
+Many = Annotated[tuple[str, ...], Parameter(negative="", show_default=False)]
+"""An option that may be given several times."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Common:
+    """Options of every verb."""
+
+    model: Annotated[str, Parameter(alias="-m")] = DEFAULT_MODEL
+    """Name of a shipped model, or path of a model file."""
+
+    output: Annotated[Path | None, Parameter(alias="-o")] = None
+    """File to write."""
+
+    json: Flag = False
+    """Print the result as JSON on stdout, and nothing else there."""
+
+    device: Literal["auto", "cpu", "gpu", "tpu"] = "auto"
+    """Where to compute."""
+
+    precision: Literal["float32", "float64"] = "float32"
+    """Floating-point numbers of the network; total energies are always summed in float64."""
+
+    seed: int = 0
+    """Seed of everything random."""
+
+    quiet: Flag = False
+    """Print nothing but errors and the JSON result."""
+
+    overwrite: Flag = False
+    """Replace an output file that exists."""
+
+    def start(self, check_output: bool = True) -> None:
+        """Check the output, choose the device, switch the compilation cache on; call before anything imports JAX.
+
+        Args:
+            check_output: whether the output is a file that must not exist yet.
+
+        Raises:
+            InputError: the output exists, or the device is absent.
+        """
+        from ergodica.cli.session import start_jax
+
+        if self.output is not None and check_output:
+            self.claim(self.output)
+        start_jax(self.device)
+
+    def claim(self, path: Path) -> Path:
+        """A path that may be written.
+
+        Raises:
+            InputError: it exists and `--overwrite` was not given, or it is a folder.
+        """
+        if str(path) == STDIN:
+            raise InputError("Output to '-' is not supported: name a file, or take the result from --json.")
+        if path.is_dir():
+            raise InputError(f"The output '{path}' is a folder: give the name of a file.")
+        if path.exists() and not self.overwrite:
+            raise InputError(f"The output '{path}' exists: give another name or add --overwrite.")
+        return path
+
+    def load(self) -> Potential:
+        """The model.
+
+        Raises:
+            InputError: it does not exist or the file is damaged.
+        """
+        from ergodica.potentials import load
+
+        return load(self.model)
+
+    def with_default_output(self, path: Path) -> Common:
+        """The same options, writing to `path` unless an output was named."""
+        return self if self.output is not None else replace(self, output=path)
+
+
+DEFAULTS = Common()
+"""The default of every verb's parameter `common`."""

@@ -1,0 +1,83 @@
+"""`ergodica evaluate`: errors of a model against the labels in a file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from ergodica.cli.common import DEFAULTS, Common
+from ergodica.cli.inputs import read_items
+from ergodica.cli.output import emit
+from ergodica.cli.predict import predict_items
+from ergodica.errors import InputError
+
+if TYPE_CHECKING:
+    from ergodica.prediction import Prediction
+    from ergodica.system import System
+
+__all__ = ["evaluate"]
+
+
+def evaluate(
+    *files: str,
+    energy_key: str | None = None,
+    forces_key: str | None = None,
+    stress_key: str | None = None,
+    common: Common = DEFAULTS,
+) -> None:
+    """Compare a model with the energies, forces and stresses in the files.
+
+    Parameters
+    ----------
+    files
+        Labelled structures in anything ASE reads; - is stdin (extxyz). With -o, a parity plot is drawn.
+    energy_key
+        Name of the energies in the file, such as REF_energy, where it is not ASE's own.
+    forces_key
+        The same of the forces.
+    stress_key
+        The same of the stresses.
+    """
+    common.start()
+    items = read_items(files, energy_key=energy_key, forces_key=forces_key, stress_key=stress_key)
+    potential = common.load()
+    if potential.config.head != "energy":
+        raise InputError(f"Model '{common.model}' predicts '{potential.config.head}', not energies and forces.")
+    systems = [item.system for item in items]
+    from ergodica.training.metrics import check_labels, errors
+
+    check_labels(systems)  # before anything is computed
+    found: list[Prediction] = predict_items(common, potential, items)  # type: ignore[assignment]
+    numbers = errors(found, systems)
+    if common.output is not None:
+        _plot(common, systems, found)
+    rows = [(key.replace("_", " "), value) for key, value in numbers.items() if key != "per_element"]
+    rows += [(f"forces mae eV per A, {symbol}", value) for symbol, value in numbers["per_element"].items()]
+    emit(common, numbers, ("", potential.info.name), rows)
+
+
+def _plot(common: Common, systems: Sequence[System], found: Sequence[Prediction]) -> None:
+    """Predicted against labelled energies per atom and force components."""
+    import matplotlib
+    import numpy as np
+
+    matplotlib.use("Agg", force=False)
+    from matplotlib.figure import Figure
+
+    from ergodica.files import atomic_write, plot_bytes
+
+    pairs = list(zip(found, systems, strict=True))
+    energies = [(s.labels.energy / len(s), p.energy / len(s)) for p, s in pairs if s.labels.energy is not None]
+    forces = [(s.labels.forces.ravel(), p.forces.ravel()) for p, s in pairs if s.labels.forces is not None]
+    panels: list[tuple[str, Any]] = [
+        ("energy, eV/atom", np.array(energies).T),
+        ("force component, eV/Å", np.concatenate(forces, axis=1) if forces else np.zeros(0)),
+    ]
+    figure = Figure(figsize=(9, 4), layout="constrained")
+    for axes, (label, points) in zip(figure.subplots(1, 2), panels, strict=True):
+        if points.size:
+            axes.plot(*points, ".", ms=3, alpha=0.5)
+            axes.axline((points.min(), points.min()), slope=1, lw=0.8, color="k")
+        axes.set(xlabel=f"reference {label}", ylabel=f"predicted {label}")
+    assert common.output is not None
+    atomic_write(common.output, plot_bytes(figure))

@@ -1,0 +1,74 @@
+"""`ergodica finetune`: a trained model goes on learning from your data."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from ergodica.cli.common import DEFAULTS, Common, Flag, Many
+from ergodica.cli.train import run_training
+from ergodica.errors import InputError
+
+__all__ = ["finetune"]
+
+
+def finetune(  # noqa: PLR0913  one parameter an option
+    model: Annotated[str, Parameter(name="MODEL")],
+    /,
+    *data: str,
+    validation: Many = (),
+    test: Many = (),
+    replay: Many = (),
+    freeze: Many = (),
+    epochs: int = 50,
+    batch_size: int = 4,
+    learning_rate: float = 1e-4,
+    resume: Flag = False,
+    common: Common = DEFAULTS,
+) -> None:
+    """Go on training a model with your own data.
+
+    Parameters
+    ----------
+    model
+        Name of a shipped model, or path of a model file.
+    data
+        Labelled structures to learn from; anything ASE reads, each file with a selection if wanted (data.xyz@0:900).
+    validation
+        Files to choose the best step by; a tenth of the data by default.
+    test
+        Files to evaluate once, at the end.
+    replay
+        Files of earlier data mixed in, against forgetting.
+    freeze
+        Beginnings of the names of parameters to leave alone, such as embedding or layer_0.
+    epochs
+        Passes over the data.
+    batch_size
+        Structures a step.
+    learning_rate
+        Its peak.
+    resume
+        Continue from the last checkpoint, if there is one.
+    """
+    if not data:
+        raise InputError("Give at least one file of labelled structures after the model.")
+    common.start(check_output=False)
+    from ergodica.potentials import load
+    from ergodica.training.options import DataOptions, OptimizerOptions, RunOptions, StartOptions, TrainConfig
+
+    start = load(model)
+    config = TrainConfig(
+        model=start.config,
+        data=DataOptions(train=data, validation=validation, test=test),
+        optimizer=OptimizerOptions(learning_rate=learning_rate, warmup=100),
+        run=RunOptions(epochs=epochs, batch_size=batch_size, seed=common.seed),
+        start=StartOptions(model=model, freeze=freeze, replay=replay),
+        info=replace(
+            start.info, name=f"{start.info.name}-finetuned", errors={}, notes=f"Fine-tuned from {start.info.name}."
+        ),
+        output="runs/finetuned",
+    )
+    run_training(config, resume, common)

@@ -1,0 +1,118 @@
+"""`ergodica models`: what ships, its card, and conversion of upstream checkpoints."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+from ergodica.cli.common import DEFAULTS, Common
+from ergodica.cli.output import emit, say
+from ergodica.errors import InputError
+
+if TYPE_CHECKING:
+    from ergodica.potentials.potential import Potential
+
+__all__ = ["import_", "list_", "show"]
+
+
+def list_(*, common: Common = DEFAULTS) -> None:
+    """List the models that come with the package."""
+    from ergodica.checkpoint import read_header
+    from ergodica.potentials import shipped
+
+    records = []
+    for name, path in shipped().items():
+        info = read_header(path)["info"]
+        card = {key: info[key] for key in ("elements", "level_of_theory", "training_data", "licence")}
+        records.append({"name": name, "path": path, **card})
+    rows = [(r["name"], _brief(r["elements"]), r["level_of_theory"], r["training_data"]) for r in records]
+    emit(common, records, ("name", "elements", "level of theory", "training data"), rows)
+    if not records:
+        say(common, "No model ships with this installation; train one, or convert one with 'ergodica models import'.")
+
+
+def show(name: str, /, *, common: Common = DEFAULTS) -> None:
+    """Print the card of a model.
+
+    Parameters
+    ----------
+    name
+        Name of a shipped model, or path of a model file.
+    """
+    from ergodica.potentials import load
+
+    card = _card(load(name))
+    emit(common, card, ("", card["name"]), _rows(card))
+
+
+def import_(
+    file: Path,
+    /,
+    *,
+    kwargs: Annotated[str | None, Parameter()] = None,
+    name: str | None = None,
+    common: Common = DEFAULTS,
+) -> None:
+    """Convert a checkpoint of PyG's or AI2BMD's ViSNet to a model file; nothing in it is ever run.
+
+    Parameters
+    ----------
+    file
+        A PyG state dict, or an AI2BMD Lightning checkpoint.
+    kwargs
+        JSON of the upstream constructor's keyword arguments, for files that do not carry them.
+    name
+        Name on the card; the file's own by default.
+    """
+    from ergodica.checkpoint import save_model
+    from ergodica.potentials.importing import import_checkpoint
+
+    if common.output is None:
+        raise InputError("Say where to write the model, for example -o model.safetensors.")
+    output = common.claim(common.output)
+    potential = import_checkpoint(file, _parse(kwargs), name)
+    save_model(output, potential)
+    result = {"path": str(output), "name": potential.info.name, "n_parameters": potential.n_parameters}
+    emit(common, result, ("", potential.info.name), _rows(_card(potential) | {"path": output}))
+
+
+def _parse(kwargs: str | None) -> dict[str, Any] | None:
+    if kwargs is None:
+        return None
+    try:
+        table = json.loads(kwargs)
+    except json.JSONDecodeError as error:
+        raise InputError(f"--kwargs is not JSON ({error}): write it as '{{\"hidden_channels\": 128}}'.") from error
+    if not isinstance(table, dict):
+        raise InputError("--kwargs must be a JSON object, such as '{\"hidden_channels\": 128}'.")
+    return table
+
+
+def _card(potential: Potential) -> dict[str, Any]:
+    return {
+        **asdict(potential.info),
+        "cutoff_A": potential.cutoff,
+        "n_parameters": potential.n_parameters,
+        "predicts": potential.config.head,
+        "config": asdict(potential.config),  # type: ignore[call-overload]
+        "energy_scale": asdict(potential.energy_scale),
+    }
+
+
+def _rows(card: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    for key, value in card.items():
+        if key == "elements":
+            yield key, _brief(value)
+        elif isinstance(value, dict):
+            yield key.replace("_", " "), ", ".join(f"{name} {one}" for name, one in value.items()) or "-"
+        elif key != "name":
+            yield key.replace("_", " "), str(value) or "-"
+
+
+def _brief(elements: Any) -> str:
+    return " ".join(elements) if len(elements) <= 12 else f"{len(elements)} elements"

@@ -1,0 +1,102 @@
+"""`ergodica predict`: energy, forces, stress and per-atom energies."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from ergodica.cli.common import DEFAULTS, Common
+from ergodica.cli.inputs import Item, read_items
+from ergodica.cli.output import emit, progress, say
+from ergodica.cli.session import CompileWatch
+
+if TYPE_CHECKING:
+    from ergodica.potentials.potential import Potential
+    from ergodica.prediction import Prediction, PropertyPrediction
+
+__all__ = ["atoms_of", "predict", "predict_items"]
+
+
+def predict(*files: str, common: Common = DEFAULTS) -> None:
+    """Predict energy, forces, stress and per-atom energies of every structure in the files.
+
+    Parameters
+    ----------
+    files
+        Anything ASE reads, with many frames allowed; - is stdin (extxyz).
+    """
+    common.start()
+    items = read_items(files)
+    found = predict_items(common, common.load(), items)
+    if common.output is not None:
+        _write(common, items, found)
+    records = [_record(item, one) for item, one in zip(items, found, strict=True)]
+    if "property" in records[0]:
+        heads: tuple[str, ...] = ("file", "index", "formula", records[0]["property_name"])
+        emit(common, records, heads, ((r["file"], r["index"], r["formula"], r["property"]) for r in records))
+        return
+    heads = ("file", "index", "formula", "energy / eV", "largest force / eV/Å", "pressure / GPa")
+    emit(common, records, heads, (_row(record) for record in records))
+
+
+def predict_items(
+    common: Common, potential: Potential, items: Sequence[Item]
+) -> list[Prediction] | list[PropertyPrediction]:
+    """Predictions in the order of the items, with progress, time and number of compilations on stderr."""
+    from ergodica.prediction import compilations, iter_predictions
+
+    found: dict[int, Any] = {}
+    systems = [item.system for item in items]
+    with CompileWatch(atoms_of(items), common.quiet) as watch, progress(common) as bar:
+        task = bar.add_task("predicting", total=len(items))
+        for index, one in iter_predictions(potential, systems, precision=common.precision):
+            found[index] = one
+            bar.advance(task)
+    many = "1 structure" if len(items) == 1 else f"{len(items)} structures"
+    say(common, f"{potential.info.name}: {many} in {watch.summary(compilations(potential))}")
+    return [found[index] for index in range(len(items))]
+
+
+def atoms_of(items: Sequence[Item]) -> str:
+    """How much is being computed, in words: "9 atoms", "3 structures of up to 9 atoms"."""
+    largest = max(len(item.system) for item in items)
+    return f"{largest} atoms" if len(items) == 1 else f"{len(items)} structures of up to {largest} atoms"
+
+
+def _record(item: Item, one: Any) -> dict[str, Any]:
+    head = {**item.head, "n_atoms": len(item.system)}
+    if hasattr(one, "kind"):
+        return {**head, "property_name": one.kind, "property": one.value}
+    return {
+        **head,
+        "energy_eV": one.energy,
+        "forces_eV_per_A": one.forces,
+        "stress_eV_per_A3": one.stress,
+        "energies_eV": one.energies,
+    }
+
+
+def _row(record: dict[str, Any]) -> tuple[Any, ...]:
+    import numpy as np
+
+    from ergodica.units import EV_PER_A3_IN_GPA
+
+    stress = record["stress_eV_per_A3"]
+    pressure = None if stress is None else -float(np.trace(stress)) / 3 * EV_PER_A3_IN_GPA
+    largest = float(np.linalg.norm(record["forces_eV_per_A"], axis=1).max())
+    return record["file"], record["index"], record["formula"], record["energy_eV"], largest, pressure
+
+
+def _write(common: Common, items: Sequence[Item], found: Sequence[Any]) -> None:
+    from ergodica.errors import InputError
+    from ergodica.files import write_structures
+    from ergodica.system import Labels
+
+    if any(hasattr(one, "kind") for one in found):
+        raise InputError("This model predicts no energies, so there are no labels to write: use --json.")
+    labelled = [
+        item.system.with_labels(Labels(one.energy, one.forces, one.stress))
+        for item, one in zip(items, found, strict=True)
+    ]
+    assert common.output is not None
+    write_structures(common.output, labelled)

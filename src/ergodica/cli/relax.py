@@ -1,0 +1,86 @@
+"""`ergodica relax`: atoms and, with --cell, the cell brought to rest."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from ergodica.cli.common import DEFAULTS, Common, Flag
+from ergodica.cli.failures import DONE, FAILED
+from ergodica.cli.inputs import Item, read_items
+from ergodica.cli.output import emit, progress, say
+from ergodica.cli.predict import atoms_of
+from ergodica.cli.session import CompileWatch
+from ergodica.dynamics.options import RelaxOptions
+
+__all__ = ["relax"]
+
+COLUMNS = ("file", "index", "formula", "converged", "steps", "energy / eV", "fmax / eV/Å", "volume / Å³")
+
+
+def relax(
+    *files: str,
+    cell: Flag = False,
+    pressure: float = 0.0,
+    fmax: float = 0.01,
+    steps: int = 500,
+    optimizer: Literal["FIRE", "LBFGS", "BFGS"] = "FIRE",
+    common: Common = DEFAULTS,
+) -> int:
+    """Relax every structure in the files; exit code 1 if one did not converge.
+
+    Parameters
+    ----------
+    files
+        Anything ASE reads, with many frames allowed; - is stdin (extxyz).
+    cell
+        Relax the cell along with the atoms.
+    pressure
+        External pressure, GPa; with --cell.
+    fmax
+        Largest force allowed at the end, eV/Å.
+    steps
+        Steps after which to give up.
+    optimizer
+        ASE's optimiser.
+    """
+    options = RelaxOptions(cell, pressure, fmax, steps, optimizer, common.precision)
+    common.start()
+    items = read_items(files)
+    from ergodica.dynamics.relax import iter_relaxed
+
+    potential = common.load()
+    done: list[Any] = []
+    with CompileWatch(atoms_of(items), common.quiet) as watch, progress(common) as bar:
+        task = bar.add_task("relaxing", total=len(items))
+
+        def report(step: int, largest: float) -> None:
+            bar.update(task, description=f"step {step}, largest force {largest:.4f} eV/Å")
+
+        for one in iter_relaxed(potential, [item.system for item in items], options, report):
+            done.append(one)
+            bar.advance(task)
+    if common.output is not None:
+        from ergodica.files import write_structures
+
+        write_structures(common.output, [one.system for one in done])
+    records = [_record(item, one) for item, one in zip(items, done, strict=True)]
+    rows = [[r[key] for key in ("file", "index", "formula", *list(records[0])[3:8])] for r in records]
+    emit(common, records if len(records) > 1 else records[0], COLUMNS, rows)
+    lost = sum(not one.converged for one in done)
+    say(common, f"{potential.info.name}: {len(done) - lost} of {len(done)} converged in {watch.summary()}")
+    return FAILED if lost else DONE
+
+
+def _record(item: Item, one: Any) -> dict[str, Any]:
+    system = one.system
+    return {
+        **item.head,
+        "converged": one.converged,
+        "steps": one.steps,
+        "energy_eV": system.labels.energy,
+        "fmax_eV_per_A": one.fmax,
+        "volume_A3": system.volume if system.is_bulk else None,
+        "stress_eV_per_A3": system.labels.stress,
+        "positions_A": system.positions,
+        "cell_A": system.cell if system.pbc.any() else None,
+    }

@@ -1,0 +1,51 @@
+"""Strict conversion between frozen dataclasses and plain dictionaries (TOML tables, file headers)."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from typing import Any, TypeVar, get_type_hints
+
+from ergodica.errors import InputError
+
+__all__ = ["from_dict"]
+
+T = TypeVar("T")
+
+
+def from_dict(cls: type[T], values: Mapping[str, Any], where: str) -> T:
+    """Build a dataclass from a mapping; unknown keys and wrong types are errors with a suggestion.
+
+    Args:
+        cls: a dataclass, possibly nested.
+        values: its fields.
+        where: what is being read, for the message ("train.toml", "model.safetensors: config").
+
+    Raises:
+        InputError: naming the key and what was expected.
+    """
+    import cattrs
+
+    check_keys(cls, values, where)
+    converter = cattrs.Converter(forbid_extra_keys=True)
+    try:
+        return converter.structure(dict(values), cls)
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from error
+    except Exception as error:  # cattrs wraps whatever the fields raise
+        inner = cattrs.transform_error(error)
+        raise InputError(f"{where}: {inner[0] if inner else error}.") from error
+
+
+def check_keys(cls: type, values: Mapping[str, Any], where: str) -> None:
+    """Raise `InputError` for the first key that is no field of `cls`, suggesting the nearest."""
+    hints = get_type_hints(cls)
+    names = [f.name for f in fields(cls)]  # type: ignore[arg-type]
+    for key, value in values.items():
+        if key not in names:
+            close = difflib.get_close_matches(key, names, n=1)
+            hint = f"did you mean '{close[0]}'?" if close else f"known: {', '.join(names)}."
+            raise InputError(f"{where}: unknown key '{key}'; {hint}")
+        if is_dataclass(hints[key]) and isinstance(value, Mapping):
+            check_keys(hints[key], value, f"{where} [{key}]")  # type: ignore[arg-type]

@@ -1,0 +1,300 @@
+"""Neighbour lists on the host, and the packing of structures into a `Batch`.
+
+`find_edges` answers for every kind of cell: triclinic, thinner than the cut-off (several images of one atom), partly
+periodic, none at all. `VerletList` keeps a list with a skin along a trajectory. `pack` lays edges out densely.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from ergodica.errors import InputError
+from ergodica.system import Batch, Neighbors, System
+
+__all__ = ["Capacity", "Edges", "VerletList", "capacity_for", "dense_neighbors", "find_edges", "pack", "round_up"]
+
+OVERLAP = 1e-3
+"""Two atoms closer than this (Å) are on one place: no potential has a force there."""
+
+
+@dataclass(frozen=True)
+class Edges:
+    """Directed edges sorted by receiver.
+
+    Attributes:
+        receivers: atom i [E].
+        senders: atom j [E].
+        shifts: lattice translation of j, in cell vectors [E, 3].
+        reverse: row of the opposite edge [E].
+    """
+
+    receivers: Int[np.ndarray, " E"]
+    senders: Int[np.ndarray, " E"]
+    shifts: Int[np.ndarray, "E 3"]
+    reverse: Int[np.ndarray, " E"]
+
+    def __len__(self) -> int:
+        return len(self.receivers)
+
+    def select(self, keep: Bool[np.ndarray, " E"]) -> Edges:
+        """The edges where `keep` holds; `keep` must treat an edge and its opposite alike."""
+        row = np.cumsum(keep) - 1
+        return Edges(self.receivers[keep], self.senders[keep], self.shifts[keep], row[self.reverse[keep]])
+
+
+def find_edges(system: System, cutoff: float) -> Edges:
+    """All directed pairs closer than `cutoff` (Å), periodic images included.
+
+    Raises:
+        InputError: two atoms lie on one place.
+    """
+    receivers, senders, shifts, distances = _pairs(system, _box(system), cutoff)
+    if distances.size and distances.min() < OVERLAP:
+        first = int(distances.argmin())
+        raise InputError(
+            f"{system.name}: atoms {receivers[first]} and {senders[first]} are on one place "
+            f"({distances[first]:.1e} Å apart); remove one of them."
+        )
+    order = np.argsort(receivers, kind="stable")
+    receivers, senders, shifts = (np.asarray(a)[order].astype(np.int64) for a in (receivers, senders, shifts))
+    return Edges(receivers, senders, shifts, _reverse(receivers, senders, shifts))
+
+
+def _pairs(system: System, box: Float[np.ndarray, "3 3"], cutoff: float) -> tuple[np.ndarray, ...]:
+    """Receivers, senders, shifts and distances from vesin, or from ASE (slower) where vesin would crash."""
+    if _too_flat_for_vesin(system, box, cutoff):
+        from ase.neighborlist import primitive_neighbor_list
+
+        return primitive_neighbor_list("ijSd", system.pbc, box, system.positions, cutoff)
+    import vesin
+
+    return vesin.NeighborList(cutoff=cutoff, full_list=True, sorted=True).compute(
+        points=system.positions, box=box, periodic=system.pbc, quantities="ijSd"
+    )
+
+
+def _too_flat_for_vesin(system: System, box: Float[np.ndarray, "3 3"], cutoff: float) -> bool:
+    """Whether a structure is at once vast and thin: vesin 0.6.2 then ends the process by a division by zero.
+
+    Above 1e5 cells it shrinks the number along all directions by one factor, and a direction with few gets none. A film
+    in a box of 1000 Å or two fragments that fly apart are enough.
+    """
+    heights = 1.0 / np.linalg.norm(np.linalg.inv(box), axis=0)[system.pbc]
+    _, _, basis = np.linalg.svd(np.where(system.pbc[:, None], box, 0.0))
+    free = system.positions @ basis[int(system.pbc.sum()) :].T  # coordinates across the periodic directions
+    spread = np.ptp(free @ np.linalg.eigh(np.cov(free.T, bias=True).reshape(2 * [free.shape[1]]))[1], axis=0)
+    # vesin's axes across are others than these principal ones, so its count is only known from above and from below
+    most = np.maximum(np.append(heights, np.full(len(spread), np.linalg.norm(spread))) / cutoff, 1.0).prod()
+    least = max(min(*heights, *spread) / cutoff, 1.0)
+    return bool(most > 5e4 and least < 4.0 * (most / 5e4) ** (1 / 3))
+
+
+def _box(system: System) -> Float[np.ndarray, "3 3"]:
+    """A cell that is invertible; directions without a lattice vector get an orthogonal unit one."""
+    if abs(np.linalg.det(system.cell)) > 1e-12:
+        return system.cell
+    return _completed(system.cell, system.pbc)
+
+
+def _completed(cell: Float[np.ndarray, "3 3"], pbc: Bool[np.ndarray, " 3"]) -> Float[np.ndarray, "3 3"]:
+    box = np.where(pbc[:, None], cell, 0.0)
+    if not pbc.any():
+        return np.eye(3)
+    _, _, basis = np.linalg.svd(box)
+    box[~pbc] = basis[int(pbc.sum()) :]
+    return box
+
+
+def _reverse(
+    receivers: Int[np.ndarray, " E"], senders: Int[np.ndarray, " E"], shifts: Int[np.ndarray, "E 3"]
+) -> Int[np.ndarray, " E"]:
+    """Row of the edge (j, i, -S) for every edge (i, j, S)."""
+    if not len(receivers):
+        return np.zeros(0, np.int64)
+    reach = int(np.abs(shifts).max()) + 1
+    base = 2 * reach + 1
+    n = int(max(receivers.max(), senders.max())) + 1
+
+    def key(i: np.ndarray, j: np.ndarray, s: np.ndarray) -> np.ndarray:
+        code = ((s[:, 0] + reach) * base + s[:, 1] + reach) * base + s[:, 2] + reach
+        return (i * n + j) * base**3 + code
+
+    forward = np.argsort(key(receivers, senders, shifts), kind="stable")
+    backward = np.argsort(key(senders, receivers, -shifts), kind="stable")
+    reverse = np.empty(len(receivers), np.int64)
+    reverse[backward] = forward
+    return reverse
+
+
+class VerletList:
+    """Edges along a trajectory: found once with a skin, then filtered until an atom has moved half of it.
+
+    The filtered list is exact at every step, so the skin costs the network nothing. A change of the cell, of the
+    elements or of the periodicity rebuilds the list.
+
+    Args:
+        cutoff: radius of interaction, Å.
+        skin: extra radius of the kept list, Å.
+    """
+
+    def __init__(self, cutoff: float, skin: float = 1.0) -> None:
+        self.cutoff = cutoff
+        self.skin = skin
+        self.builds = 0
+        self._anchor: System | None = None
+        self._edges: Edges | None = None
+
+    def update(self, system: System) -> Edges:
+        """Edges of `system` shorter than the cut-off."""
+        if self._edges is None or not self._valid(system):
+            self._edges = find_edges(system, self.cutoff + self.skin)
+            self._anchor = system
+            self.builds += 1
+        edges = self._edges
+        vectors = system.positions[edges.senders] - system.positions[edges.receivers] + edges.shifts @ system.cell
+        squared = np.einsum("ei,ei->e", vectors, vectors)
+        if squared.size and squared.min() < OVERLAP**2:
+            find_edges(system, self.cutoff)  # raises with the names of the atoms
+        keep = squared < self.cutoff**2
+        # rounding may tell an edge from its opposite at the very cut-off, where both count for nothing
+        return edges.select(keep & keep[edges.reverse])
+
+    def _valid(self, system: System) -> bool:
+        anchor = self._anchor
+        if anchor is None or len(anchor) != len(system):
+            return False
+        same = (
+            np.array_equal(anchor.numbers, system.numbers)
+            and np.array_equal(anchor.cell, system.cell)
+            and np.array_equal(anchor.pbc, system.pbc)
+        )
+        moved = np.square(system.positions - anchor.positions).sum(axis=1).max() if same else np.inf
+        return bool(moved < (0.5 * self.skin) ** 2)
+
+
+def dense_neighbors(edges: Edges, n_atoms: int, width: int | None = None, loops: bool = True) -> Neighbors:
+    """Lay edges out in rows of `width` slots (see `Neighbors`); arrays stay on the host.
+
+    Args:
+        edges: directed edges, sorted by receiver.
+        n_atoms: number of rows; rows beyond the last receiver stay empty (but for their loop).
+        width: slots a row; the largest number needed when None.
+        loops: give every atom an edge to itself in slot 0 (ViSNet and Geoformer attend to themselves).
+
+    Raises:
+        InputError: a row needs more than `width` slots (never truncated silently).
+    """
+    counts = np.bincount(edges.receivers, minlength=n_atoms)
+    need = int(counts.max(initial=0)) + loops
+    width = max(need, 1) if width is None else width
+    if need > width:
+        raise InputError(f"an atom has {need} neighbour slots to fill, the batch holds {width}: raise the capacity.")
+    rows = np.arange(n_atoms)
+    index = np.repeat(rows[:, None], width, axis=1).astype(np.int32)
+    shift = np.zeros((n_atoms, width, 3), np.float32)
+    mask = np.zeros((n_atoms, width), bool)
+    reverse = np.arange(n_atoms * width, dtype=np.int32)
+    slot = np.arange(len(edges)) - (np.cumsum(counts) - counts)[edges.receivers] + loops
+    flat = edges.receivers * width + slot
+    index.reshape(-1)[flat] = edges.senders
+    shift.reshape(-1, 3)[flat] = edges.shifts
+    mask.reshape(-1)[flat] = True
+    reverse[flat] = flat[edges.reverse]
+    mask[:, :loops] = True
+    return Neighbors(index, shift, mask, reverse.reshape(n_atoms, width))  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class Capacity:
+    """Static shape of a batch: atoms, neighbour slots an atom (loop included), structures."""
+
+    atoms: int
+    width: int
+    systems: int
+
+
+def round_up(value: int, sizes: Sequence[int] = (4, 8, 12, 16, 24, 32, 48, 64, 96, 128)) -> int:
+    """The next bucket size: the given ones, then steps of a quarter of the power of two below.
+
+    At most a third of a bucket is padding, and n atoms need about 4 log2(n) buckets.
+    """
+    for size in sizes:
+        if value <= size:
+            return size
+    step = 1 << (int(value - 1).bit_length() - 3)
+    return -(-value // step) * step
+
+
+def capacity_for(systems: Sequence[System], edges: Sequence[Edges], loops: bool = True) -> Capacity:
+    """The bucket that holds these structures."""
+    width = max((int(np.bincount(e.receivers).max(initial=0)) if len(e) else 0) for e in edges) + loops
+    return Capacity(round_up(sum(map(len, systems))), round_up(max(width, 1)), len(systems))
+
+
+def pack(
+    systems: Sequence[System],
+    edges: Sequence[Edges],
+    capacity: Capacity | None = None,
+    *,
+    loops: bool = True,
+    dtype: type = np.float32,
+) -> Batch:
+    """Pack structures and their edges into one padded `Batch` of host arrays.
+
+    Args:
+        systems: the structures, at most `capacity.systems` of them.
+        edges: what `find_edges` or a `VerletList` gave for each.
+        capacity: static shape; exactly what is needed when None.
+        loops: give every atom an edge to itself.
+        dtype: floating type of positions, cells and shifts.
+
+    Raises:
+        InputError: the structures do not fit the capacity.
+    """
+    n_atoms = sum(map(len, systems))
+    if capacity is None:
+        tight = [dense_neighbors(e, len(s), None, loops).index.shape[1] for s, e in zip(systems, edges, strict=True)]
+        capacity = Capacity(n_atoms, max(tight), len(systems))
+    if n_atoms > capacity.atoms or len(systems) > capacity.systems:
+        raise InputError(f"{len(systems)} structures with {n_atoms} atoms do not fit a batch of {capacity}.")
+    offsets = np.concatenate([[0], np.cumsum([len(s) for s in systems])])
+    neighbors = dense_neighbors(_joined(edges, offsets), capacity.atoms, capacity.width, loops)
+    pad = capacity.atoms - n_atoms
+    neighbors.mask[n_atoms:] = False  # type: ignore[index]
+    positions = np.zeros((capacity.atoms, 3), dtype)
+    positions[:n_atoms] = np.concatenate([s.positions for s in systems])
+    cell = np.repeat(np.eye(3, dtype=dtype)[None], capacity.systems, axis=0)
+    bulk = np.zeros(capacity.systems, bool)
+    charge = np.zeros(capacity.systems, dtype)
+    for row, system in enumerate(systems):
+        cell[row] = system.cell if system.pbc.any() else np.eye(3)
+        bulk[row] = system.is_bulk
+        charge[row] = system.charge
+    return Batch(
+        numbers=np.pad(np.concatenate([s.numbers for s in systems]), (0, pad)).astype(np.int32),  # type: ignore[arg-type]
+        positions=positions,  # type: ignore[arg-type]
+        system=np.pad(
+            np.repeat(np.arange(len(systems)), np.diff(offsets)), (0, pad), constant_values=capacity.systems - 1
+        ).astype(np.int32),  # type: ignore[arg-type]
+        cell=cell,  # type: ignore[arg-type]
+        bulk=bulk,  # type: ignore[arg-type]
+        charge=charge,  # type: ignore[arg-type]
+        neighbors=Neighbors(neighbors.index, neighbors.shift.astype(dtype), neighbors.mask, neighbors.reverse),
+    )
+
+
+def _joined(edges: Sequence[Edges], offsets: Int[np.ndarray, " B1"]) -> Edges:
+    """Edges of several structures with atoms and rows renumbered."""
+    if len(edges) == 1:
+        return edges[0]
+    rows = np.concatenate([[0], np.cumsum([len(e) for e in edges])])
+    return Edges(
+        np.concatenate([e.receivers + o for e, o in zip(edges, offsets, strict=False)]),
+        np.concatenate([e.senders + o for e, o in zip(edges, offsets, strict=False)]),
+        np.concatenate([e.shifts for e in edges]),
+        np.concatenate([e.reverse + r for e, r in zip(edges, rows, strict=False)]),
+    )

@@ -1,0 +1,47 @@
+"""Edge vectors, norms whose derivatives stay finite at zero, and low-order spherical harmonics."""
+
+from __future__ import annotations
+
+import math
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from ergodica.nn.pairs import gather
+from ergodica.system import Batch
+
+__all__ = ["angular_features", "edge_vectors", "safe_norm", "unit_vectors"]
+
+SQRT3 = math.sqrt(3.0)
+
+
+def edge_vectors(batch: Batch) -> Float[Array, "A K 3"]:
+    """Vectors r_j + S·cell - r_i from receiver to sender, Å; zero in slots without an edge and on loops."""
+    neighbors = batch.neighbors
+    images = jnp.einsum("aks,asx->akx", neighbors.shift, batch.cell[batch.system])
+    vectors = gather(batch.positions, neighbors) - batch.positions[:, None] + images
+    return jnp.where(neighbors.mask[..., None], vectors, 0.0)
+
+
+def safe_norm(x: Float[Array, "..."], axis: int = -1) -> Float[Array, "..."]:
+    """Euclidean norm along an axis with derivative 0 at 0 (where plain `norm` gives NaN)."""
+    squared = jnp.sum(x * x, axis=axis)
+    positive = squared > 0
+    return jnp.where(positive, jnp.sqrt(jnp.where(positive, squared, 1.0)), 0.0)
+
+
+def unit_vectors(vectors: Float[Array, "... 3"], distance: Float[Array, "..."]) -> Float[Array, "... 3"]:
+    """vectors / distance, zero where the distance is zero."""
+    return vectors / jnp.where(distance > 0, distance, 1.0)[..., None]
+
+
+def angular_features(unit: Float[Array, "*e 3"], lmax: int) -> Float[Array, "*e S"]:
+    """Real harmonics of degree 1 (and 2) with y as polar axis, each degree of unit norm; zero for a zero vector.
+
+    Order and sign as in ViSNet (Wang et al. 2024, doi:10.1038/s41467-023-43720-2), so that its weights can be loaded.
+    """
+    x, y, z = unit[..., 0], unit[..., 1], unit[..., 2]
+    if lmax == 1:
+        return unit
+    second = (SQRT3 * x * z, SQRT3 * x * y, y * y - 0.5 * (x * x + z * z), SQRT3 * y * z, SQRT3 / 2 * (z * z - x * x))
+    return jnp.concatenate([unit, jnp.stack(second, axis=-1)], axis=-1)

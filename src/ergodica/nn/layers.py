@@ -1,0 +1,87 @@
+"""Normalisations and gated blocks shared by the networks (flax.linen modules behind pure functions)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from ergodica.nn.geometry import safe_norm
+
+__all__ = ["ACTIVATIONS", "Dense", "GatedEquivariantBlock", "LayerNorm", "VectorNorm"]
+
+ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
+    "silu": jax.nn.silu,
+    "swish": jax.nn.silu,
+    "ssp": lambda x: jax.nn.softplus(x) - jnp.log(2.0).astype(x.dtype),
+    "tanh": jnp.tanh,
+    "sigmoid": jax.nn.sigmoid,
+}
+
+
+def Dense(features: int, name: str, *, bias: bool = True) -> nn.Dense:
+    """A dense layer with Xavier-uniform weights and zero bias."""
+    return nn.Dense(features, use_bias=bias, kernel_init=nn.initializers.xavier_uniform(), name=name)
+
+
+def LayerNorm(name: str) -> nn.LayerNorm:
+    """Layer norm with torch's epsilon and two-pass variance."""
+    return nn.LayerNorm(epsilon=1e-5, use_fast_variance=False, name=name)
+
+
+def _max_min(v: Float[Array, "A S H"]) -> Float[Array, "A S H"]:
+    norm = _clamped_norm(v)
+    low, high = norm.min(axis=-1, keepdims=True), norm.max(axis=-1, keepdims=True)
+    span = jnp.where(high == low, 1.0, high - low)
+    return jax.nn.relu((norm - low) / span) * v / norm
+
+
+def _rms(v: Float[Array, "A S H"]) -> Float[Array, "A S H"]:
+    squared = jnp.square(_clamped_norm(v)).mean(axis=-1, keepdims=True)
+    return v / jnp.sqrt(squared)
+
+
+def _clamped_norm(v: Float[Array, "A S H"]) -> Float[Array, "A 1 H"]:
+    return jnp.sqrt(jnp.maximum(jnp.sum(v * v, axis=1, keepdims=True), 1e-24))
+
+
+class VectorNorm(nn.Module):
+    """Normalise equivariant features degree by degree: "none", "max_min" or "rms" (ViSNet's VecLayerNorm)."""
+
+    kind: str = "none"
+    trainable: bool = False
+
+    @nn.compact
+    def __call__(self, v: Float[Array, "A S H"]) -> Float[Array, "A S H"]:
+        """Normalised features, scaled channel by channel where `trainable`."""
+        if self.kind != "none":
+            rule = {"max_min": _max_min, "rms": _rms}[self.kind]
+            degrees = [v[:, :3]] if v.shape[1] == 3 else [v[:, :3], v[:, 3:]]
+            v = jnp.concatenate([rule(part) for part in degrees], axis=1)
+        if self.trainable:
+            v = v * self.param("weight", nn.initializers.ones, (v.shape[-1],), v.dtype)
+        return v
+
+
+class GatedEquivariantBlock(nn.Module):
+    """Mix scalars x and vectors V: V' = g(x, |V W₁|) · V W₂ (PaiNN, Schütt et al. 2021, fig. 3)."""
+
+    features: int
+    hidden: int
+    activation: str = "silu"
+    activate_output: bool = False
+
+    @nn.compact
+    def __call__(
+        self, x: Float[Array, "A H"], v: Float[Array, "A S H"]
+    ) -> tuple[Float[Array, "A F"], Float[Array, "A S F"]]:
+        """New scalars and vectors with `features` channels."""
+        act = ACTIVATIONS[self.activation]
+        norms = safe_norm(Dense(x.shape[-1], "vec1_proj", bias=False)(v), axis=1)
+        v = Dense(self.features, "vec2_proj", bias=False)(v)
+        hidden = act(Dense(self.hidden, "update_0")(jnp.concatenate([x, norms], axis=-1)))
+        x, gate = jnp.split(Dense(2 * self.features, "update_1")(hidden), 2, axis=-1)
+        return act(x) if self.activate_output else x, gate[:, None] * v

@@ -1,0 +1,244 @@
+"""ViSNet: an equivariant graph transformer with vector-scalar interactive message passing.
+
+Wang et al., Nat. Commun. 15, 313 (2024), doi:10.1038/s41467-023-43720-2. Beyond the published programs it takes periodic
+cells and has a smooth mode, in which energy and forces are continuous when a neighbour crosses the cut-off.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from ergodica.errors import InputError
+from ergodica.nn.geometry import angular_features, safe_norm, unit_vectors
+from ergodica.nn.layers import ACTIVATIONS, Dense, LayerNorm, VectorNorm
+from ergodica.nn.pairs import gather, pair_dot, pair_sum, swap
+from ergodica.nn.radial import (
+    cosine_cutoff,
+    expnorm_basis,
+    expnorm_constants,
+    gaussian_basis,
+    gaussian_constants,
+    polynomial_cutoff,
+)
+from ergodica.potentials.heads import HEADS, AtomOutput
+from ergodica.system import Neighbors
+
+__all__ = ["ViSNet", "ViSNetConfig"]
+
+
+@dataclass(frozen=True)
+class ViSNetConfig:
+    """Architecture of a ViSNet.
+
+    Attributes:
+        hidden: feature channels; a multiple of `heads`.
+        layers: message-passing layers.
+        heads: attention heads.
+        lmax: degree of the spherical harmonics, 1 or 2.
+        cutoff: radius of interaction, Å.
+        rbf: radial basis, "expnorm" or "gauss".
+        num_rbf: number of radial functions.
+        trainable_rbf: learn centres and widths.
+        vecnorm: normalisation of vector features.
+        trainable_vecnorm: learn a weight per channel in it.
+        vertex: dihedral (improper) term on edges or nodes.
+        activation: nonlinearity of the scalars.
+        attention_activation: nonlinearity of the attention weights.
+        max_z: size of the element tables.
+        head: what the network predicts: "energy", "dipole", "extent" or "vector".
+        smooth: scale attention by 1/sqrt(head size) and bring every message to zero at the cut-off; False reproduces
+            the published programs.
+    """
+
+    hidden: int = 128
+    layers: int = 6
+    heads: int = 8
+    lmax: Literal[1, 2] = 2
+    cutoff: float = 5.0
+    rbf: Literal["expnorm", "gauss"] = "expnorm"
+    num_rbf: int = 32
+    trainable_rbf: bool = False
+    vecnorm: Literal["none", "max_min", "rms"] = "none"
+    trainable_vecnorm: bool = False
+    vertex: Literal["none", "edge", "node"] = "none"
+    activation: Literal["silu", "swish", "ssp", "tanh", "sigmoid"] = "silu"
+    attention_activation: Literal["silu", "swish", "ssp", "tanh", "sigmoid"] = "silu"
+    max_z: int = 100
+    head: Literal["energy", "dipole", "extent", "vector"] = "energy"
+    smooth: bool = True
+
+    def __post_init__(self) -> None:
+        if self.hidden % self.heads or self.hidden % 2:
+            raise InputError(f"ViSNet: hidden={self.hidden} must be even and a multiple of heads={self.heads}.")
+        if self.lmax not in (1, 2):
+            raise InputError(f"ViSNet: lmax={self.lmax} is not supported, choose 1 or 2.")
+        if self.cutoff <= 0 or self.layers < 1 or self.num_rbf < 2:
+            raise InputError("ViSNet: cutoff must be positive, layers at least 1 and num_rbf at least 2.")
+
+    @property
+    def loops(self) -> bool:
+        """Atoms attend to themselves, so the graph needs an edge from each atom to itself."""
+        return True
+
+    def build(self) -> ViSNet:
+        """The flax module."""
+        return ViSNet(self)
+
+
+@dataclass(frozen=True)
+class _Edges:
+    """What every layer needs to know of the edges."""
+
+    neighbors: Neighbors
+    angular: Float[Array, "A K S"]
+    attention: Float[Array, "A K"]
+    envelope: Float[Array, "A K"]
+
+
+class ViSNet(nn.Module):
+    """Numbers and edge vectors in, per-atom predictions of the head out."""
+
+    config: ViSNetConfig
+
+    @nn.compact
+    def __call__(
+        self, numbers: Int[Array, " A"], vectors: Float[Array, "A K 3"], neighbors: Neighbors
+    ) -> AtomOutput:
+        """Per-atom scalars [A] and vectors [A, 3] of the head.
+
+        Args:
+            numbers: atomic numbers, 0 for padding.
+            vectors: receiver → sender, Å; zero on loops.
+            neighbors: edges, loops included.
+        """
+        config = self.config
+        distance = safe_norm(vectors)
+        valid = neighbors.mask & (distance < config.cutoff)
+        edges = self._edges(vectors, distance, valid, neighbors)
+        radial = self._radial_basis(distance)
+        x = self._embed(numbers, radial, valid & (distance > 0), edges)
+        f = (x[:, None] + gather(x, neighbors)) * Dense(config.hidden, "edge_embedding")(radial)
+        v = jnp.zeros((len(numbers), edges.angular.shape[-1], config.hidden), x.dtype)
+        for layer in range(config.layers):
+            last = layer == config.layers - 1
+            x, v, f = ViSNetLayer(config, last, name=f"layer_{layer}")(x, v, f, edges)
+        x = LayerNorm("out_norm")(x)
+        v = VectorNorm(config.vecnorm, config.trainable_vecnorm, name="vec_out_norm")(v)
+        return HEADS[config.head](config.hidden, config.activation, name="head")(x, v)
+
+    def _edges(
+        self, vectors: Float[Array, "A K 3"], distance: Float[Array, "A K"], valid: Bool[Array, "A K"], neighbors: Neighbors
+    ) -> _Edges:
+        config = self.config
+        attention = cosine_cutoff(distance, config.cutoff) * valid
+        envelope = polynomial_cutoff(distance, config.cutoff) * valid if config.smooth else valid.astype(distance.dtype)
+        return _Edges(neighbors, angular_features(unit_vectors(vectors, distance), config.lmax), attention, envelope)
+
+    def _radial_basis(self, distance: Float[Array, "A K"]) -> Float[Array, "A K R"]:
+        config = self.config
+        constants = expnorm_constants if config.rbf == "expnorm" else gaussian_constants
+        means, betas = (jnp.asarray(c, distance.dtype) for c in constants(config.cutoff, config.num_rbf))
+        if config.trainable_rbf:
+            means = self.param("rbf_means", lambda _: means)
+            betas = self.param("rbf_betas", lambda _: betas)
+        if config.rbf == "expnorm":
+            return expnorm_basis(distance, means, betas, config.cutoff)
+        return gaussian_basis(distance, means, betas)
+
+    def _embed(
+        self, numbers: Int[Array, " A"], radial: Float[Array, "A K R"], between: Bool[Array, "A K"], edges: _Edges
+    ) -> Float[Array, "A H"]:
+        """Element embedding mixed with a sum over the neighbours (loops excluded)."""
+        config = self.config
+        table = nn.initializers.normal(1.0)
+        own = nn.Embed(config.max_z, config.hidden, embedding_init=table, name="embedding")(numbers)
+        other = nn.Embed(config.max_z, config.hidden, embedding_init=table, name="neighbor_embedding")(numbers)
+        weights = Dense(config.hidden, "neighbor_proj")(radial) * (edges.attention * between)[..., None]
+        around = pair_sum(other[:, None], weights, edges.neighbors)[:, 0]
+        return Dense(config.hidden, "combine")(jnp.concatenate([own, around], axis=-1))
+
+
+class ViSNetLayer(nn.Module):
+    """One vector-scalar interactive message passing layer (eqs. 6-13 of the paper)."""
+
+    config: ViSNetConfig
+    last: bool
+
+    @nn.compact
+    def __call__(
+        self, x: Float[Array, "A H"], v: Float[Array, "A S H"], f: Float[Array, "A K H"], edges: _Edges
+    ) -> tuple[Float[Array, "A H"], Float[Array, "A S H"], Float[Array, "A K H"]]:
+        """Updated scalars, vectors and edge features; the last layer leaves the edges alone."""
+        config = self.config
+        hidden, act = config.hidden, ACTIVATIONS[config.activation]
+        xn = LayerNorm("layernorm")(x)
+        vn = VectorNorm(config.vecnorm, config.trainable_vecnorm, name="vec_layernorm")(v)
+        message = self._attend(xn, f, edges)
+        envelope = edges.envelope[..., None]
+        # one product for each piece: slices of a wide one would cost padding in the backward pass
+        s1, s2 = (act(Dense(hidden, f"s{part}_proj")(message)) * envelope for part in (1, 2))
+        dv = pair_sum(vn, s1, edges.neighbors) + jnp.einsum("aks,akh->ash", edges.angular, s2)
+        v1, v2, v3 = (Dense(hidden, f"vec{part}_proj", bias=False)(vn) for part in (1, 2, 3))
+        inner = jnp.sum(v1 * v2, axis=1)
+        out = Dense((4 if config.vertex == "node" else 3) * hidden, "o_proj")(message.sum(axis=1))
+        o1, o2, *rest = jnp.split(out, out.shape[-1] // hidden, axis=-1)
+        dx = inner * o2 + rest[-1]
+        dihedral = self._dihedral(vn, edges)
+        if config.vertex == "node":
+            dx = dx + jnp.sum(dihedral * envelope, axis=1) * rest[0]
+        dv = dv + v3 * o1[:, None]
+        if not self.last:
+            f = f + self._edge_update(vn, f, dihedral, edges)
+        return x + dx, v + dv, f
+
+    def _attend(self, xn: Float[Array, "A H"], f: Float[Array, "A K H"], edges: _Edges) -> Float[Array, "A K H"]:
+        """Messages v_j · dv · attention, without softmax; zero where there is no edge."""
+        config = self.config
+        hidden, act = config.hidden, ACTIVATIONS[config.activation]
+        q, k, v = (Dense(hidden, f"{part}_proj")(xn) for part in "qkv")
+        dk, dv = (act(Dense(hidden, f"{part}_proj")(f)) for part in ("dk", "dv"))
+        products = q[:, None] * gather(k, edges.neighbors) * dk
+        logits = products.reshape(*products.shape[:2], config.heads, -1).sum(axis=-1)
+        if config.smooth:
+            logits = logits * (hidden // config.heads) ** -0.5
+        weights = ACTIVATIONS[config.attention_activation](logits) * edges.attention[..., None]
+        return gather(v, edges.neighbors) * dv * jnp.repeat(weights, hidden // config.heads, axis=-1)
+
+    def _rejected_dot(self, plain: Array, a_s: Array | None, b_s: Array | None) -> Array:
+        """Scalar product of the parts of a and b orthogonal to the edge: a·b + (a·s)(b·s)(|s|² - 2).
+
+        |s|² is the number of degrees, so for lmax = 2 the rejection changes nothing; on loops s = 0.
+        """
+        return plain if a_s is None or b_s is None else plain - a_s * b_s
+
+    def _along(self, a: Float[Array, "A S H"], edges: _Edges) -> Float[Array, "A K H"] | None:
+        """Component along the edge, needed for lmax = 1 only."""
+        return jnp.einsum("ash,aks->akh", a, edges.angular) if self.config.lmax == 1 else None
+
+    def _dihedral(self, vn: Float[Array, "A S H"], edges: _Edges) -> Array | None:
+        """Product of two projections of the receiver's vectors, both rejected from the edge (vertex terms)."""
+        config = self.config
+        if config.vertex == "none" or (config.vertex == "edge" and self.last):
+            return None
+        a, b = (Dense(config.hidden, f"t_{part}_proj", bias=False)(vn) for part in ("trg", "src"))
+        return self._rejected_dot(jnp.sum(a * b, axis=1)[:, None], self._along(a, edges), self._along(b, edges))
+
+    def _edge_update(
+        self, vn: Float[Array, "A S H"], f: Float[Array, "A K H"], dihedral: Array | None, edges: _Edges
+    ) -> Float[Array, "A K H"]:
+        """Change of the edge features from the angle between the vectors of both ends."""
+        hidden, act = self.config.hidden, ACTIVATIONS[self.config.activation]
+        target, source = (Dense(hidden, f"w_{part}_proj", bias=False)(vn) for part in ("trg", "src"))
+        along_source = self._along(source, edges)
+        if along_source is not None:  # seen from the other end the edge points the other way
+            along_source = -swap(along_source, edges.neighbors)
+        dot = self._rejected_dot(pair_dot(target, source, edges.neighbors), self._along(target, edges), along_source)
+        update = act(Dense(hidden, "f_proj")(f)) * dot
+        if self.config.vertex == "edge":
+            update = update + act(Dense(hidden, "f2_proj")(f)) * dihedral
+        return update

@@ -1,0 +1,284 @@
+"""Energies, forces and stresses of many structures: packed into few static shapes, answered in the order given.
+
+Structures are sorted by the number of neighbour slots their atoms need and cut into groups, each with one static shape
+(`plan`). The cut weighs the padding a further shape would save against what it costs to compile it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import jax
+import numpy as np
+from jaxtyping import Float, Int
+
+from ergodica.errors import InputError, WorkFailed
+from ergodica.neighbors import Capacity, find_edges, pack, round_up
+from ergodica.potentials.potential import Derivatives, EnergyScale, Potential, compiled_derivatives, property_function
+from ergodica.system import Batch, System, as_systems
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+__all__ = [
+    "Precision",
+    "Prediction",
+    "PropertyPrediction",
+    "compilations",
+    "iter_predictions",
+    "physical",
+    "placed_params",
+    "predict",
+    "scope",
+]
+
+Precision = Literal["float32", "float64"]
+
+COMPILE_COST = 100_000
+"""Neighbour slots that are computed in about the time that one more shape takes to compile."""
+CPU_SLOTS = 1 << 13
+"""Neighbour slots (atoms times width) of one batch on a CPU: larger ones fall out of its cache and run slower."""
+DEVICE_SLOTS = 1 << 15
+"""The same on an accelerator: enough to fill it, little enough for its memory."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What an energy model says of one structure, in float64.
+
+    Attributes:
+        energy: total energy, eV.
+        energies: its parts by atom, reference energies included [N], eV.
+        forces: [N, 3], eV/Å.
+        stress: Cauchy stress [3, 3], eV/Å³, tension positive; None unless periodic in three directions.
+    """
+
+    energy: float
+    energies: Float[np.ndarray, " N"]
+    forces: Float[np.ndarray, "N 3"]
+    stress: Float[np.ndarray, "3 3"] | None
+
+
+@dataclass(frozen=True)
+class PropertyPrediction:
+    """What a model with another head says of one structure.
+
+    Attributes:
+        kind: the head: "dipole", "extent" or "vector".
+        value: a number, or one vector an atom [N, 3], in the units the model was trained on.
+    """
+
+    kind: str
+    value: float | Float[np.ndarray, "N 3"]
+
+
+def predict(
+    potential: Potential,
+    structures: System | Atoms | Sequence[System | Atoms],
+    *,
+    precision: Precision = "float32",
+    max_atoms: int = 4096,
+) -> list[Prediction] | list[PropertyPrediction]:
+    """Predict every structure, in the order given.
+
+    Args:
+        potential: the model.
+        structures: one or many `System` or `ase.Atoms`.
+        precision: of the network; totals are summed in float64 either way.
+        max_atoms: largest number of atoms in a batch of several structures.
+
+    Raises:
+        InputError: an element the model does not know, or atoms on one place.
+        WorkFailed: the model gave something that is not a finite number.
+    """
+    found = dict(iter_predictions(potential, structures, precision=precision, max_atoms=max_atoms))
+    return [found[index] for index in range(len(found))]  # type: ignore[return-value]
+
+
+def iter_predictions(
+    potential: Potential,
+    structures: System | Atoms | Sequence[System | Atoms],
+    *,
+    precision: Precision = "float32",
+    max_atoms: int = 4096,
+) -> Iterator[tuple[int, Prediction | PropertyPrediction]]:
+    """As `predict`, yielding (index, prediction) as batches finish, in the order that suits the device."""
+    systems = as_systems(structures)
+    for system in systems:
+        potential.check_elements(system.numbers, system.name)
+    widths = np.array([_width(system, potential) for system in systems], int)
+    params = placed_params(potential, precision)
+    running: tuple[Sequence[int], Any] | None = None
+    for members, capacity in plan(np.array([len(s) for s in systems], int), widths, max_atoms):
+        chosen = [systems[index] for index in members]
+        edges = [find_edges(system, potential.cutoff) for system in chosen]
+        dtype = np.dtype(precision).type
+        batch = pack(chosen, edges, capacity, loops=potential.config.loops, dtype=dtype)
+        output = _launch(potential, params, batch, precision)
+        if running is not None:  # the device works on this batch while the host unpacks the last one
+            yield from _collect(potential, systems, *running)
+        running = members, output
+    if running is not None:
+        yield from _collect(potential, systems, *running)
+
+
+def _width(system: System, potential: Potential) -> int:
+    """Neighbour slots the fullest atom needs."""
+    counts = np.bincount(find_edges(system, potential.cutoff).receivers, minlength=1)
+    return max(int(counts.max()) + potential.config.loops, 1)
+
+
+def plan(
+    sizes: Int[np.ndarray, " S"], widths: Int[np.ndarray, " S"], max_atoms: int = 4096
+) -> list[tuple[list[int], Capacity]]:
+    """Batches as (indices of structures, static shape); structures of one group of widths share one shape.
+
+    Args:
+        sizes: atoms of each structure.
+        widths: neighbour slots an atom each structure needs.
+        max_atoms: largest number of atoms in a batch of several structures.
+    """
+    buckets = np.array([round_up(int(width)) for width in widths], int)
+    batches = []
+    for low, high in _groups(sizes, buckets):
+        members = np.flatnonzero((buckets >= low) & (buckets <= high))
+        batches += _fill(members, sizes, high, max_atoms)
+    return batches
+
+
+def _groups(sizes: Int[np.ndarray, " S"], buckets: Int[np.ndarray, " S"]) -> list[tuple[int, int]]:
+    """Ranges of widths that share a shape: the partition with the least padded slots plus cost of compiling.
+
+    Dynamic programming over the ends of the ranges; there are a few dozen distinct widths at most.
+    """
+    levels, inverse = np.unique(buckets, return_inverse=True)
+    before = np.concatenate([[0], np.cumsum(np.bincount(inverse, weights=sizes, minlength=len(levels)))])
+    best: list[tuple[float, int]] = [(0.0, 0)]
+    for end in range(1, len(levels) + 1):
+        costs = [
+            best[start][0] + (before[end] - before[start]) * levels[end - 1] + COMPILE_COST for start in range(end)
+        ]
+        best.append((min(costs), int(np.argmin(costs))))
+    ranges, end = [], len(levels)
+    while end > 0:
+        start = best[end][1]
+        ranges.append((int(levels[start]), int(levels[end - 1])))
+        end = start
+    return ranges[::-1]
+
+
+def _fill(
+    members: Int[np.ndarray, " M"], sizes: Int[np.ndarray, " S"], width: int, max_atoms: int
+) -> list[tuple[list[int], Capacity]]:
+    """Pack structures into bins of equal capacity, the largest first, each into the first bin with room."""
+    total, largest = int(sizes[members].sum()), int(sizes[members].max())
+    slots = CPU_SLOTS if jax.default_backend() == "cpu" else DEVICE_SLOTS
+    limit = max(min(slots // width, max_atoms), 1)
+    atoms = round_up(max(largest, -(-total // -(-total // limit))))
+    bins: list[list[int]] = []
+    room: list[int] = []
+    for index in members[np.argsort(-sizes[members], kind="stable")]:
+        size = int(sizes[index])
+        place = next((k for k, free in enumerate(room) if free >= size), len(bins))
+        if place == len(bins):
+            bins.append([])
+            room.append(atoms)
+        bins[place].append(int(index))
+        room[place] -= size
+    capacity = Capacity(atoms, width, round_up(max(map(len, bins))))
+    return [(chosen, capacity) for chosen in bins]
+
+
+@contextmanager
+def scope(precision: Precision) -> Iterator[None]:
+    """Compile and run in this precision, without the shortened products (TF32) some devices take for float32."""
+    with ExitStack() as stack:
+        stack.enter_context(jax.enable_x64(precision == "float64"))
+        stack.enter_context(jax.default_matmul_precision("highest"))
+        yield
+
+
+def placed_params(potential: Potential, precision: Precision, device: jax.Device | None = None) -> Any:
+    """The parameters in this precision on a device (JAX's default when None)."""
+    if precision not in ("float32", "float64"):
+        raise InputError(f"precision '{precision}' is not known: choose 'float32' or 'float64'.")
+    with scope(precision):
+        return jax.device_put(jax.tree.map(lambda leaf: np.asarray(leaf, precision), potential.params), device)
+
+
+def compilations(potential: Potential) -> int:
+    """How many static shapes this architecture has been compiled for in this process."""
+    return _function(potential)._cache_size()
+
+
+def _function(potential: Potential) -> Any:
+    config: Any = potential.config
+    if config.head == "energy":
+        return compiled_derivatives(config)
+    return property_function(config, potential.energy_scale.scale)
+
+
+def _launch(potential: Potential, params: Any, batch: Batch, precision: Precision) -> Any:
+    """Start the computation; the result arrives when it is read."""
+    with scope(precision):
+        return _function(potential)(params, batch)
+
+
+def _collect(
+    potential: Potential, systems: Sequence[System], members: Sequence[int], output: Any
+) -> Iterator[tuple[int, Prediction | PropertyPrediction]]:
+    """Cut the output of one batch into its structures."""
+    scale = potential.energy_scale
+    table = scale.table()
+    output = jax.tree.map(np.asarray, output)
+    start = 0
+    for row, index in enumerate(members):
+        system = systems[index]
+        atoms = slice(start, start + len(system))
+        start += len(system)
+        if isinstance(output, Derivatives):
+            one = Derivatives(output.energies[atoms], output.forces[atoms], output.virial[row])
+            yield index, physical(scale, table, system, one)
+        else:
+            value = output[atoms] if potential.config.head == "vector" else output[row]
+            yield index, _property(potential, system, value)
+
+
+def physical(scale: EnergyScale, table: Float[np.ndarray, " Z"], system: System, output: Derivatives) -> Prediction:
+    """From the network's output for one structure to physical numbers, in float64.
+
+    Args:
+        scale: of the potential.
+        table: `scale.table()`, which is worth keeping.
+        system: the structure.
+        output: its own part of the output: [N], [N, 3] and [3, 3], on the host.
+
+    Raises:
+        WorkFailed: something is not a finite number.
+    """
+    n = len(system)
+    weight = 1.0 / n if scale.reduce == "mean" else 1.0
+    factor = weight * scale.scale
+    energies = factor * np.asarray(output.energies, np.float64) + weight * table[system.numbers] + scale.shift / n
+    forces = factor * np.asarray(output.forces, np.float64)
+    energy = float(energies.sum())
+    stress = factor / system.volume * np.asarray(output.virial, np.float64) if system.is_bulk else None
+    _check_finite(system, energy, forces, stress)
+    return Prediction(energy, energies, forces, stress)
+
+
+def _property(potential: Potential, system: System, value: Any) -> PropertyPrediction:
+    value = np.asarray(value, np.float64) + potential.energy_scale.shift
+    _check_finite(system, value)
+    return PropertyPrediction(potential.config.head, value if value.ndim else float(value))
+
+
+def _check_finite(system: System, *values: Any) -> None:
+    if not all(value is None or np.isfinite(value).all() for value in values):
+        raise WorkFailed(
+            f"{system.name}: the model's answer is not a finite number; the structure is far from what it was trained "
+            "on (atoms too close?) or its parameters are damaged."
+        )

@@ -1,0 +1,1 @@
+"""Plots, self-tests and the self-contained HTML page."""

@@ -1,0 +1,229 @@
+"""One structure (`System`) and many of them packed for the device (`Batch`).
+
+A `System` is plain NumPy in float64 and never enters `jit`; a `Batch` is a pytree of padded arrays whose shapes come
+from a small set, so that a stream of different structures compiles a handful of times.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import jax
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
+
+from ergodica.errors import InputError
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+__all__ = ["Batch", "Labels", "Neighbors", "System", "as_system", "as_systems"]
+
+MAX_ATOMIC_NUMBER = 118
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Reference values of one structure; what was not computed is None.
+
+    Attributes:
+        energy: total energy, eV.
+        forces: forces [N, 3], eV/Å.
+        stress: Cauchy stress [3, 3], eV/Å³, tension positive.
+    """
+
+    energy: float | None = None
+    forces: Float[np.ndarray, "N 3"] | None = None
+    stress: Float[np.ndarray, "3 3"] | None = None
+
+
+@dataclass(frozen=True)
+class System:
+    """One structure: molecule, cluster, slab or crystal.
+
+    Attributes:
+        numbers: atomic numbers [N].
+        positions: Cartesian coordinates [N, 3], Å.
+        cell: lattice vectors as rows [3, 3], Å; zeros along directions without one.
+        pbc: which of the three directions are periodic [3].
+        charge: total charge, e.
+        labels: reference energy, forces and stress, where known.
+        name: where the structure came from, for messages ("water.xyz frame 3").
+
+    Raises:
+        InputError: from `validate`, naming the first thing that no potential could digest.
+    """
+
+    numbers: Int[np.ndarray, " N"]
+    positions: Float[np.ndarray, "N 3"]
+    cell: Float[np.ndarray, "3 3"] = field(default_factory=lambda: np.zeros((3, 3)))
+    pbc: Bool[np.ndarray, " 3"] = field(default_factory=lambda: np.zeros(3, bool))
+    charge: float = 0.0
+    labels: Labels = field(default_factory=Labels)
+    name: str = "structure"
+
+    def __post_init__(self) -> None:
+        for key, dtype in (("numbers", np.int32), ("positions", np.float64), ("cell", np.float64), ("pbc", bool)):
+            # a copy: ASE moves its arrays in place, and a neighbour list must not see its anchor move along
+            object.__setattr__(self, key, np.array(getattr(self, key), dtype))
+        self.validate()
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    @property
+    def volume(self) -> float:
+        """Volume of the cell, Å³ (0 for a system without three lattice vectors)."""
+        return float(abs(np.linalg.det(self.cell)))
+
+    @property
+    def is_bulk(self) -> bool:
+        """Periodic in all three directions, so that a stress is defined."""
+        return bool(self.pbc.all())
+
+    def validate(self) -> None:
+        """Check what can be checked without a neighbour list; raise `InputError` with the mend."""
+        n = len(self.numbers)
+        if n == 0:
+            raise InputError(f"{self.name} has no atoms: give a structure with at least one.")
+        if self.positions.shape != (n, 3):
+            raise InputError(f"{self.name}: positions have shape {self.positions.shape}, expected ({n}, 3).")
+        if self.cell.shape != (3, 3) or self.pbc.shape != (3,):
+            raise InputError(f"{self.name}: the cell must be [3, 3] (rows are vectors) and pbc [3].")
+        unknown = self.numbers[(self.numbers < 1) | (self.numbers > MAX_ATOMIC_NUMBER)]
+        if unknown.size:
+            raise InputError(
+                f"{self.name} has an atom of unknown element (atomic number {unknown[0]}): "
+                "replace dummy atoms by real elements."
+            )
+        if not np.isfinite(self.positions).all() or not np.isfinite(self.cell).all():
+            bad = np.flatnonzero(~np.isfinite(self.positions).all(axis=1))
+            where = f"position of atom {bad[0]}" if bad.size else "cell"
+            raise InputError(f"{self.name}: the {where} is not a finite number; repair the coordinates.")
+        self._validate_cell()
+
+    def _validate_cell(self) -> None:
+        periodic = self.cell[self.pbc]
+        if not len(periodic):
+            return
+        spanned = np.sqrt(max(np.linalg.det(periodic @ periodic.T), 0.0))
+        if spanned < 1e-6 * max(np.linalg.norm(periodic, axis=1).max(), 1e-3) ** len(periodic):
+            raise InputError(
+                f"{self.name} is periodic but its cell has zero volume: give independent lattice vectors or set pbc to F."
+            )
+
+    @classmethod
+    def from_ase(cls, atoms: Atoms, name: str = "structure") -> System:
+        """Take an `ase.Atoms` with the energy, forces and stress its calculator already holds."""
+        return cls(
+            numbers=atoms.numbers,
+            positions=atoms.positions,
+            cell=atoms.cell.array,
+            pbc=atoms.pbc,
+            charge=float(atoms.info.get("charge", 0.0)),
+            labels=_labels_of(atoms),
+            name=name,
+        )
+
+    def to_ase(self) -> Atoms:
+        """The same structure as `ase.Atoms`, labels attached as a single-point calculator."""
+        from ase import Atoms
+        from ase.calculators.singlepoint import SinglePointCalculator
+        from ase.stress import full_3x3_to_voigt_6_stress
+
+        atoms = Atoms(numbers=self.numbers, positions=self.positions, cell=self.cell, pbc=self.pbc)
+        if self.charge:
+            atoms.info["charge"] = self.charge
+        labels = self.labels
+        results: dict[str, Any] = {"energy": labels.energy, "forces": labels.forces}
+        if labels.stress is not None:
+            results["stress"] = full_3x3_to_voigt_6_stress(labels.stress)
+        results = {key: value for key, value in results.items() if value is not None}
+        if results:
+            atoms.calc = SinglePointCalculator(atoms, **results)
+        return atoms
+
+    def with_labels(self, labels: Labels) -> System:
+        """The same structure with other reference values."""
+        return replace(self, labels=labels)
+
+
+def _labels_of(atoms: Atoms) -> Labels:
+    """Labels an ASE reader attached; only finished results are read, nothing is computed."""
+    from ase.stress import voigt_6_to_full_3x3_stress
+
+    results = {} if atoms.calc is None or atoms.calc.calculation_required(atoms, []) else atoms.calc.results
+    energy, forces, stress = (results.get(key) for key in ("energy", "forces", "stress"))
+    if stress is not None:
+        stress = np.asarray(stress, float)
+        stress = voigt_6_to_full_3x3_stress(stress) if stress.shape == (6,) else stress.reshape(3, 3)
+        stress = stress if np.isfinite(stress).all() else None
+    return Labels(
+        energy=None if energy is None else float(energy),
+        forces=None if forces is None else np.asarray(forces, float),
+        stress=stress,
+    )
+
+
+def as_system(structure: System | Atoms, name: str = "structure") -> System:
+    """A `System` from a `System` or an `ase.Atoms`."""
+    return structure if isinstance(structure, System) else System.from_ase(structure, name)
+
+
+def as_systems(structures: System | Atoms | Sequence[System | Atoms]) -> list[System]:
+    """A list of `System` from one or many `System` or `ase.Atoms`."""
+    if isinstance(structures, System) or hasattr(structures, "get_positions"):
+        return [as_system(structures)]  # type: ignore[arg-type]
+    return [as_system(one, f"structure {index}") for index, one in enumerate(structures)]  # type: ignore[arg-type]
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Neighbors:
+    """Directed edges in a dense layout: row i holds the neighbours of atom i, at most K of them.
+
+    A fixed width makes every sum over neighbours a plain reduction, and the slot of the opposite edge (`reverse`) makes
+    every transpose a gather: no scatter is needed in the forward pass or in any derivative (see `ergodica.nn.pairs`).
+
+    Attributes:
+        index: sender j of each edge j → i [A, K]; empty slots point at atom i itself.
+        shift: lattice translation of the sender, in cell vectors [A, K, 3].
+        mask: True where the slot holds an edge [A, K].
+        reverse: flat slot (row·K + column) of the edge i → j [A, K]; empty slots point at themselves.
+    """
+
+    index: Int[Array, "A K"]
+    shift: Float[Array, "A K 3"]
+    mask: Bool[Array, "A K"]
+    reverse: Int[Array, "A K"]
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Batch:
+    """Several structures padded to static shapes: A atoms, K neighbour slots an atom, B structures.
+
+    Attributes:
+        numbers: atomic numbers [A]; 0 marks padding.
+        positions: Cartesian coordinates [A, 3], Å.
+        system: which structure an atom belongs to [A], ascending; padding atoms go with the last.
+        cell: lattice vectors as rows [B, 3, 3], Å; the unit matrix where there is none.
+        bulk: periodic in three directions [B], so that a stress exists.
+        charge: total charge [B], e.
+        neighbors: the edges.
+    """
+
+    numbers: Int[Array, " A"]
+    positions: Float[Array, "A 3"]
+    system: Int[Array, " A"]
+    cell: Float[Array, "B 3 3"]
+    bulk: Bool[Array, " B"]
+    charge: Float[Array, " B"]
+    neighbors: Neighbors
+
+    @property
+    def n_systems(self) -> int:
+        """Number of structures, padding included."""
+        return self.cell.shape[0]

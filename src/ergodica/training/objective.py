@@ -1,0 +1,184 @@
+"""What a training step minimises, and the step itself: pure functions of state and batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float
+
+from ergodica.potentials.potential import ModelConfig, derivatives
+from ergodica.system import Batch
+from ergodica.training.data import Chunk, Targets
+from ergodica.training.options import LossOptions, OptimizerOptions
+
+__all__ = ["Errors", "TrainState", "learning_rate", "loss_and_errors", "make_chunk_step", "make_evaluate", "make_transformation"]
+
+
+class Errors(NamedTuple):
+    """Sums of absolute and squared errors over a batch and the counts to divide them by."""
+
+    energy: Float[Array, ""]
+    energy_per_atom: Float[Array, ""]
+    energy_count: Float[Array, ""]
+    forces: Float[Array, ""]
+    forces_squared: Float[Array, ""]
+    forces_count: Float[Array, ""]
+    stress: Float[Array, ""]
+    stress_count: Float[Array, ""]
+    loss: Float[Array, ""]
+    batches: Float[Array, ""]
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class TrainState:
+    """Everything a step changes.
+
+    Attributes:
+        params: parameters.
+        optimizer: state of the optimiser.
+        ema: moving average of the parameters.
+        step: steps done.
+        rate_factor: factor on the learning rate, lowered on plateaus.
+    """
+
+    params: Any
+    optimizer: Any
+    ema: Any
+    step: Array
+    rate_factor: Array
+
+
+def penalty(error: Array, kind: str, delta: float) -> Array:
+    """Loss of an error: its square, its size, or Huber's (quadratic below delta, slope 1 above)."""
+    if kind == "mse":
+        return error * error
+    size = jnp.abs(error)
+    if kind == "mae":
+        return size
+    return jnp.where(size < delta, 0.5 * error * error / delta, size - 0.5 * delta)
+
+
+def _mean(values: Array, weight: Array) -> Array:
+    weight = jnp.broadcast_to(weight.reshape(weight.shape + (1,) * (values.ndim - weight.ndim)), values.shape)
+    return jnp.sum(values * weight) / jnp.maximum(jnp.sum(weight), 1.0)
+
+
+def loss_and_errors(
+    config: ModelConfig, scale: float, options: LossOptions, params: Any, batch: Batch, targets: Targets
+) -> tuple[Array, Errors]:
+    """Loss of one batch and its errors in physical units."""
+    output = derivatives(config, params, batch)
+    energy = scale * jax.ops.segment_sum(output.energies, batch.system, batch.n_systems)
+    energy_error = energy - targets.energy
+    forces_error = scale * output.forces - targets.forces
+    stress_error = scale * output.virial / targets.volume[:, None, None] - targets.stress
+    per_atom = energy_error / targets.atoms
+    terms = (
+        (options.energy, per_atom, targets.has_energy, options.energy_delta),
+        (options.forces, forces_error, targets.has_forces, options.forces_delta),
+        (options.stress, stress_error, targets.has_stress, options.stress_delta),
+    )
+    loss = sum(
+        (weight * _mean(penalty(error, options.kind, delta), mask) for weight, error, mask, delta in terms if weight),
+        start=jnp.zeros(()),
+    )
+    forces_mask, stress_mask = targets.has_forces[:, None], targets.has_stress[:, None, None]
+    return loss, Errors(
+        energy=jnp.sum(jnp.abs(energy_error) * targets.has_energy),
+        energy_per_atom=jnp.sum(jnp.abs(per_atom) * targets.has_energy),
+        energy_count=targets.has_energy.sum(),
+        forces=jnp.sum(jnp.abs(forces_error) * forces_mask),
+        forces_squared=jnp.sum(forces_error**2 * forces_mask),
+        forces_count=3 * targets.has_forces.sum(),
+        stress=jnp.sum(jnp.abs(stress_error) * stress_mask),
+        stress_count=9 * targets.has_stress.sum(),
+        loss=loss,
+        batches=jnp.ones(()),
+    )
+
+
+def learning_rate(options: OptimizerOptions, total_steps: int) -> Callable[[Array], Array]:
+    """Warm-up, then constant or a cosine from peak to floor over the rest of the run."""
+    peak, floor = options.learning_rate, options.min_learning_rate
+    rest = max(total_steps - options.warmup, 1)
+    if options.schedule == "cosine":
+        after = optax.cosine_decay_schedule(peak, rest, alpha=floor / peak)
+    else:
+        after = optax.constant_schedule(peak)
+    return optax.join_schedules([optax.linear_schedule(0.0, peak, max(options.warmup, 1)), after], [options.warmup])
+
+
+def make_transformation(options: OptimizerOptions) -> optax.GradientTransformation:
+    """Clipping and Adam or AMSGrad with decoupled decay; the learning rate is applied by the step."""
+    adam = optax.scale_by_adam() if options.kind == "adamw" else optax.scale_by_amsgrad()
+    clip = [optax.clip_by_global_norm(options.clip)] if options.clip else []
+    decay = [optax.add_decayed_weights(options.weight_decay)] if options.weight_decay else []
+    return optax.chain(*clip, adam, *decay)
+
+
+def make_chunk_step(
+    loss_function: Callable[[Any, Batch, Targets], tuple[Array, Errors]],
+    options: OptimizerOptions,
+    rate: Callable[[Array], Array],
+    trainable: Any,
+    devices: int,
+) -> Callable[[TrainState, Chunk], tuple[TrainState, Errors]]:
+    """One call of the device: a `lax.scan` over the steps of a chunk.
+
+    Args:
+        loss_function: (params, batch, targets) → (loss, errors).
+        options: optimiser.
+        rate: learning rate by step.
+        trainable: tree of 0/1 factors on the updates (frozen parameters have 0).
+        devices: size of the device axis; the gradient is the mean over it.
+    """
+    transformation = make_transformation(options)
+
+    def batch_loss(params: Any, batch: Batch, targets: Targets) -> tuple[Array, Errors]:
+        if devices == 1:
+            return loss_function(params, batch, targets)
+        loss, errors = jax.vmap(loss_function, (None, 0, 0))(params, batch, targets)
+        return loss.mean(), jax.tree.map(jnp.sum, errors)
+
+    def update(state: TrainState, batch: Batch, targets: Targets) -> tuple[TrainState, Errors]:
+        (_, errors), gradient = jax.value_and_grad(batch_loss, has_aux=True)(state.params, batch, targets)
+        gradient = jax.tree.map(lambda g, m: g * m, gradient, trainable)
+        updates, optimizer = transformation.update(gradient, state.optimizer, state.params)
+        factor = jnp.maximum(rate(state.step) * state.rate_factor, options.min_learning_rate * (state.step > 0))
+        params = jax.tree.map(lambda p, u, m: p - factor * m * u, state.params, updates, trainable)
+        decay = jnp.minimum(options.ema, (1.0 + state.step) / (10.0 + state.step))
+        ema = jax.tree.map(lambda e, p: decay * e + (1 - decay) * p, state.ema, params)
+        return TrainState(params, optimizer, ema, state.step + 1, state.rate_factor), errors
+
+    def body(state: TrainState, part: Chunk) -> tuple[TrainState, Errors]:
+        nothing = Errors(*(jnp.zeros(()) for _ in Errors._fields))
+        return jax.lax.cond(
+            part.active, lambda s: update(s, part.batch, part.targets), lambda s: (s, nothing), state
+        )
+
+    def run(state: TrainState, chunk: Chunk) -> tuple[TrainState, Errors]:
+        state, errors = jax.lax.scan(body, state, chunk)
+        return state, jax.tree.map(jnp.sum, errors)
+
+    return jax.jit(run, donate_argnums=0)
+
+
+def make_evaluate(
+    loss_function: Callable[[Any, Batch, Targets], tuple[Array, Errors]],
+) -> Callable[[Any, Chunk], Errors]:
+    """Errors summed over the batches of a chunk (no device axis)."""
+
+    def run(params: Any, chunk: Chunk) -> Errors:
+        def body(carry: None, part: Chunk) -> tuple[None, Errors]:
+            _, errors = loss_function(params, part.batch, part.targets)
+            return carry, jax.tree.map(lambda e: e * part.active, errors)
+
+        return jax.tree.map(jnp.sum, jax.lax.scan(body, None, chunk)[1])
+
+    return jax.jit(run)

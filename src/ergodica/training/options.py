@@ -1,0 +1,211 @@
+"""Options of a training run: frozen dataclasses that are the API, the TOML file and the record in one.
+
+A configuration file has one table per dataclass; see `examples/train/` for annotated ones.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from ergodica.config import from_dict
+from ergodica.errors import InputError
+from ergodica.potentials.potential import CONFIGS, Info, ModelConfig
+from ergodica.potentials.visnet import ViSNetConfig
+
+__all__ = ["DataOptions", "LossOptions", "OptimizerOptions", "RunOptions", "StartOptions", "TrainConfig", "read_config"]
+
+
+@dataclass(frozen=True)
+class DataOptions:
+    """Where the labelled structures are.
+
+    Attributes:
+        train: files, each optionally with a selection ("water.extxyz@0:900", "ethanol.npz@train1[0:950]").
+        validation: files for early stopping and for choosing the best step.
+        validation_fraction: share of `train` set aside when `validation` is empty.
+        test: files evaluated once, with the final model.
+        shuffle_split: draw the validation share at random (False takes the last ones).
+    """
+
+    train: tuple[str, ...] = ()
+    validation: tuple[str, ...] = ()
+    validation_fraction: float = 0.1
+    test: tuple[str, ...] = ()
+    shuffle_split: bool = True
+
+
+@dataclass(frozen=True)
+class LossOptions:
+    """Weighted sum of errors of energy per atom (eV), force components (eV/Å) and stress components (eV/Å³).
+
+    Attributes:
+        kind: "mse"; "mae"; or "huber", which is quadratic below the deltas and linear above.
+        energy: weight of the energy term.
+        forces: weight of the force term.
+        stress: weight of the stress term.
+        energy_delta: Huber transition, eV/atom.
+        forces_delta: Huber transition, eV/Å.
+        stress_delta: Huber transition, eV/Å³.
+    """
+
+    kind: Literal["mse", "mae", "huber"] = "huber"
+    energy: float = 1.0
+    forces: float = 1.0
+    stress: float = 0.0
+    energy_delta: float = 0.001
+    forces_delta: float = 0.01
+    stress_delta: float = 0.001
+
+
+@dataclass(frozen=True)
+class OptimizerOptions:
+    """AdamW or AMSGrad with warm-up, schedule, clipping and an exponential moving average of the parameters.
+
+    Attributes:
+        kind: "adamw" or "amsgrad".
+        learning_rate: peak value.
+        min_learning_rate: floor of every schedule.
+        weight_decay: decoupled decay.
+        clip: largest global norm of a gradient; 0 turns clipping off.
+        ema: decay of the moving average that is validated and shipped; 0 turns it off.
+        warmup: steps of linear warm-up.
+        schedule: "constant", "cosine" to the end of the run, or "plateau".
+        plateau_factor: factor on the rate when validation has not improved for `plateau_patience` validations.
+        plateau_patience: see `plateau_factor`.
+    """
+
+    kind: Literal["adamw", "amsgrad"] = "adamw"
+    learning_rate: float = 1e-3
+    min_learning_rate: float = 1e-6
+    weight_decay: float = 0.0
+    clip: float = 10.0
+    ema: float = 0.999
+    warmup: int = 1000
+    schedule: Literal["constant", "cosine", "plateau"] = "cosine"
+    plateau_factor: float = 0.8
+    plateau_patience: int = 30
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """Length and rhythm of a run.
+
+    Attributes:
+        epochs: passes over the training set.
+        batch_size: structures a step, on each device.
+        steps_per_call: optimiser steps fused into one call of the device.
+        validate_every: epochs between validations.
+        patience: validations without improvement before the run ends; 0 never ends it early.
+        checkpoint_minutes: time between checkpoints.
+        seed: seed of parameters, splits and order.
+        devices: devices to train on; 0 takes all.
+    """
+
+    epochs: int = 100
+    batch_size: int = 8
+    steps_per_call: int = 20
+    validate_every: int = 1
+    patience: int = 0
+    checkpoint_minutes: float = 5.0
+    seed: int = 0
+    devices: int = 1
+
+
+@dataclass(frozen=True)
+class StartOptions:
+    """Start from a trained model instead of from random parameters (fine-tuning).
+
+    Attributes:
+        model: name or path; empty for a fresh start.
+        freeze: beginnings of parameter names that stay as they are ("embedding", "layer_0").
+        replay: files of earlier data mixed in, against forgetting.
+        replay_ratio: replayed structures for each new one.
+    """
+
+    model: str = ""
+    freeze: tuple[str, ...] = ()
+    replay: tuple[str, ...] = ()
+    replay_ratio: float = 0.5
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Everything that defines a training run.
+
+    Attributes:
+        model: architecture; that of the start model when fine-tuning.
+        data: labelled structures.
+        loss: what is minimised.
+        optimizer: how.
+        run: how long.
+        start: model to fine-tune.
+        info: card of the result; its elements and errors are filled in.
+        output: folder of checkpoints, metrics, plots and the final model.
+    """
+
+    model: ModelConfig = field(default_factory=ViSNetConfig)
+    data: DataOptions = field(default_factory=DataOptions)
+    loss: LossOptions = field(default_factory=LossOptions)
+    optimizer: OptimizerOptions = field(default_factory=OptimizerOptions)
+    run: RunOptions = field(default_factory=RunOptions)
+    start: StartOptions = field(default_factory=StartOptions)
+    info: Info = field(default_factory=Info)
+    output: str = "runs/model"
+
+    def defining(self) -> dict[str, Any]:
+        """What must not change between the parts of one run (length and rhythm may)."""
+        record = asdict(self)
+        for key in ("output", "info"):
+            record.pop(key)
+        record["run"] = {key: record["run"][key] for key in ("batch_size", "steps_per_call", "seed")}
+        return record
+
+
+SECTIONS = {
+    "data": DataOptions,
+    "loss": LossOptions,
+    "optimizer": OptimizerOptions,
+    "run": RunOptions,
+    "start": StartOptions,
+    "info": Info,
+}
+
+
+def read_config(path: str | Path) -> TrainConfig:
+    """Read a TOML file.
+
+    Raises:
+        InputError: missing file, bad TOML, unknown key (with a suggestion), wrong type.
+    """
+    path = Path(path)
+    try:
+        table = tomllib.loads(path.read_text())
+    except FileNotFoundError as error:
+        raise InputError(f"There is no configuration '{path}'.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise InputError(f"'{path}' is not readable TOML: {error}.") from error
+    return parse_config(table, str(path))
+
+
+def parse_config(table: Mapping[str, Any], where: str) -> TrainConfig:
+    """Build a `TrainConfig` from nested dictionaries (see `read_config`)."""
+    table = dict(table)
+    model = dict(table.pop("model", {}))
+    kind = model.pop("kind", "visnet")
+    if kind not in CONFIGS:
+        raise InputError(f"{where}: [model] kind '{kind}' is not known; choose one of {', '.join(CONFIGS)}.")
+    parts: dict[str, Any] = {"model": from_dict(CONFIGS[kind], model, f"{where} [model]")}
+    if "output" in table:
+        parts["output"] = str(table.pop("output"))
+    unknown = sorted(set(table) - set(SECTIONS))
+    if unknown:
+        raise InputError(f"{where}: unknown table '{unknown[0]}'; known: model, output, {', '.join(SECTIONS)}.")
+    for name, section in table.items():
+        if not isinstance(section, Mapping):
+            raise InputError(f"{where}: '{name}' must be a table, write [{name}].")
+        parts[name] = from_dict(SECTIONS[name], section, f"{where} [{name}]")
+    return TrainConfig(**parts)

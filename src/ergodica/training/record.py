@@ -1,0 +1,75 @@
+"""What a run writes down while it goes: a metrics file and a learning-curve plot."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ergodica.files import append_line, atomic_write, plot_bytes, read_lines
+
+__all__ = ["Record", "summary"]
+
+
+def summary(errors: Any) -> dict[str, float]:
+    """Means from summed `Errors`; quantities without labels are left out."""
+    e = {key: float(value) for key, value in errors._asdict().items()}
+    numbers = {"loss": e["loss"] / max(e["batches"], 1.0)}
+    if e["energy_count"]:
+        numbers["energy_mae_eV"] = e["energy"] / e["energy_count"]
+        numbers["energy_mae_eV_per_atom"] = e["energy_per_atom"] / e["energy_count"]
+    if e["forces_count"]:
+        numbers["forces_mae_eV_per_A"] = e["forces"] / e["forces_count"]
+        numbers["forces_rmse_eV_per_A"] = float(np.sqrt(e["forces_squared"] / e["forces_count"]))
+    if e["stress_count"]:
+        numbers["stress_mae_eV_per_A3"] = e["stress"] / e["stress_count"]
+    return numbers
+
+
+class Record:
+    """`metrics.jsonl`, one line a call of the device, and `learning_curve.png`.
+
+    Args:
+        folder: output folder of the run.
+        step: lines of later steps, left by a run that was killed after its last checkpoint, are dropped.
+    """
+
+    def __init__(self, folder: Path, step: int) -> None:
+        self.path = folder / "metrics.jsonl"
+        self.picture = folder / "learning_curve.png"
+        kept = [line for line in read_lines(self.path) if _step(line) <= step] if step else []
+        atomic_write(self.path, "".join(f"{line}\n" for line in kept).encode())
+        self.entries = [json.loads(line) for line in kept]
+
+    def add(self, kind: str, entry: dict[str, float]) -> None:
+        """Append one line."""
+        self.entries.append({"kind": kind, **entry})
+        append_line(self.path, json.dumps(self.entries[-1]))
+
+    def plot(self) -> None:
+        """Draw errors against steps."""
+        import matplotlib
+
+        matplotlib.use("Agg", force=False)
+        from matplotlib.figure import Figure
+
+        panels = [("forces_mae_eV_per_A", "force MAE, meV/Å"), ("energy_mae_eV_per_atom", "energy MAE, meV/atom")]
+        figure = Figure(figsize=(9, 3.6), layout="constrained")
+        for axes, (key, label) in zip(figure.subplots(1, 2), panels, strict=True):
+            for kind, style in (("train", {"alpha": 0.4, "lw": 0.8}), ("validation", {"lw": 1.8})):
+                points = [(e["step"], 1e3 * e[key]) for e in self.entries if e["kind"] == kind and key in e]
+                if points:
+                    axes.loglog(*np.array(points).T, label=kind, **style)
+            axes.set(xlabel="step", ylabel=label)
+            axes.grid(alpha=0.3, which="both")
+            axes.legend(frameon=False)
+        atomic_write(self.picture, plot_bytes(figure))
+
+
+def _step(line: str) -> int:
+    try:
+        return int(json.loads(line)["step"])
+    except (ValueError, KeyError, TypeError):  # the half line of a kill
+        return 1 << 62

@@ -1,0 +1,83 @@
+"""Where a training run starts: random parameters with a fitted energy scale, or a model to fine-tune."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import jax
+import numpy as np
+
+from ergodica.elements import SYMBOLS
+from ergodica.errors import InputError
+from ergodica.potentials.potential import EnergyScale, Potential
+from ergodica.system import System
+from ergodica.training.data import fit_reference, force_scale
+from ergodica.training.options import TrainConfig
+
+__all__ = ["starting_potential", "trainable_mask"]
+
+
+def starting_potential(config: TrainConfig, systems: Sequence[System]) -> Potential:
+    """The potential at step 0; energies and forces of the training structures set its scale and reference.
+
+    Raises:
+        InputError: there is nothing to train on, or the start model lacks an element.
+    """
+    if not systems:
+        raise InputError("There are no training structures: set [data] train.")
+    if config.start.model:
+        return _warm_start(config, systems)
+    labelled = [s for s in systems if s.labels.energy is not None]
+    reference = fit_reference(labelled, [s.labels.energy for s in labelled if s.labels.energy is not None])
+    scale = EnergyScale(scale=force_scale(systems), reference=reference)
+    return Potential.create(config.model, config.run.seed, energy_scale=scale)
+
+
+def _warm_start(config: TrainConfig, systems: Sequence[System]) -> Potential:
+    """A trained model whose reference energies are refitted to what its interactions leave unexplained.
+
+    Reference energies belong to a level of theory; refitting them is what lets a model move to another one with few
+    data. Elements the old table knows and the new data lacks keep their shift relative to it.
+    """
+    from ergodica.potentials import load
+    from ergodica.prediction import predict
+
+    potential = load(config.start.model)
+    if config.model not in (type(config.model)(), potential.config):
+        raise InputError("[model] can't be changed when fine-tuning: leave the table out.")
+    labelled = [s for s in systems if s.labels.energy is not None]
+    if not labelled:
+        return potential
+    energies = np.array([s.labels.energy for s in labelled], float)
+    residual = energies - np.array([p.energy for p in predict(potential, labelled)])
+    change = fit_reference(labelled, residual.tolist())
+    old = potential.energy_scale.reference
+    reference = {s: old.get(s, 0.0) + change.get(s, 0.0) for s in SYMBOLS if s in old or s in change}
+    return replace(potential, energy_scale=replace(potential.energy_scale, reference=reference))
+
+
+def trainable_mask(params: Any, freeze: Sequence[str]) -> Any:
+    """Factors 0 (frozen) or 1 for every parameter.
+
+    Args:
+        params: parameter tree.
+        freeze: beginnings of parameter names ("embedding", "layer_0/qkv_proj").
+
+    Raises:
+        InputError: a name fits no parameter.
+    """
+    used = set()
+
+    def factor(keys: Any, _: Any) -> float:
+        name = jax.tree_util.keystr(keys, simple=True, separator="/").removeprefix("params/")
+        hits = [prefix for prefix in freeze if name.startswith(prefix)]
+        used.update(hits)
+        return 0.0 if hits else 1.0
+
+    mask = jax.tree_util.tree_map_with_path(factor, params)
+    missing = [prefix for prefix in freeze if prefix not in used]
+    if missing:
+        raise InputError(f"[start] freeze '{missing[0]}' fits no parameter of the model.")
+    return mask

@@ -1,0 +1,132 @@
+"""Molecular dynamics: conservation, temperature, restart, blow-up, interruption."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from ase.build import bulk, molecule
+from ase.io import read
+
+from ergodica import simulate
+from ergodica.dynamics.ensembles import degrees_of_freedom, thermalize
+from ergodica.dynamics.options import MDOptions
+from ergodica.errors import InputError, WorkFailed
+from ergodica.potentials import EnergyScale, Potential, ViSNetConfig
+from ergodica.units import KB
+
+
+@pytest.fixture(scope="module")
+def potential() -> Potential:
+    config = ViSNetConfig(hidden=16, layers=2, heads=4, num_rbf=8)
+    return Potential.create(config, energy_scale=EnergyScale(scale=0.1))
+
+
+@pytest.fixture
+def ethanol():
+    return molecule("CH3CH2OH")
+
+
+@pytest.mark.parametrize("ensemble", ["nve", "langevin"])
+def test_first_velocities_have_exactly_the_temperature(ethanol, ensemble):
+    thermalize(ethanol, MDOptions(ensemble=ensemble, temperature=250.0, seed=3))
+    freedom = degrees_of_freedom(9, ensemble)
+    assert 2 * ethanol.get_kinetic_energy() / (freedom * KB) == pytest.approx(250.0)
+    rests = np.abs(ethanol.get_momenta().sum(axis=0)).max() < 1e-12
+    assert rests == (ensemble == "nve")
+
+
+def test_lone_atom_can_be_moved():
+    assert degrees_of_freedom(1, "nve") == 3
+
+
+@pytest.mark.parametrize("ensemble", ["nve", "nose-hoover", "csvr"])
+def test_conserved_energy_does_not_drift(potential, ethanol, ensemble):
+    result = simulate(potential, ethanol, ensemble=ensemble, steps=200, thermostat_time=20.0)
+    assert result.energy_drift is not None and abs(result.energy_drift) < 0.5
+    assert result.steps == result.done == 200 and result.ns_per_day > 0 and result.trajectory is None
+
+
+@pytest.mark.parametrize("ensemble", ["langevin", "nose-hoover", "csvr"])
+def test_thermostats_hold_the_temperature(potential, ethanol, ensemble):
+    result = simulate(potential, ethanol, ensemble=ensemble, steps=2000, temperature=400.0, thermostat_time=10.0)
+    assert result.temperature == pytest.approx(400.0, rel=0.12)
+    assert (result.energy_drift is None) == (ensemble == "langevin")
+
+
+def test_npt_follows_the_pressure_and_needs_a_crystal(potential, ethanol):
+    silicon = bulk("Si", cubic=True)
+    squeezed, free = (simulate(potential, silicon, ensemble="npt", pressure=p, steps=15).system for p in (2.0, 0.0))
+    assert squeezed.volume < free.volume
+    with pytest.raises(InputError, match="not periodic"):
+        simulate(potential, ethanol, ensemble="npt")
+
+
+def test_collapse_of_the_cell_is_noticed(potential):
+    with pytest.raises(WorkFailed, match="blew up"):
+        simulate(potential, bulk("Si", cubic=True), ensemble="npt", pressure=-3e3, steps=30, barostat_time=50.0)
+
+
+def test_same_seed_same_run(potential, ethanol):
+    one, two, other = (simulate(potential, ethanol, steps=20, seed=seed).system.positions for seed in (1, 1, 2))
+    assert np.array_equal(one, two) and not np.allclose(one, other)
+
+
+def test_nve_continues_as_if_never_interrupted(potential, ethanol, tmp_path):
+    options = MDOptions(ensemble="nve", steps=40, every=7, precision="float64")
+    whole = simulate(potential, ethanol, options, trajectory=tmp_path / "whole.traj")
+    simulate(potential, ethanol, replace(options, steps=25), trajectory=tmp_path / "parts.traj")
+    rest = simulate(potential, ethanol, options, trajectory=tmp_path / "parts.traj", restart=True)
+    assert rest.done == 15 and rest.steps == 40
+    assert np.allclose(rest.system.positions, whole.system.positions, rtol=0, atol=1e-12)
+    assert [atoms.info["step"] for atoms in read(tmp_path / "parts.traj", ":")] == [0, 7, 14, 21, 25, 28, 35, 40]
+
+
+def test_restart_without_a_trajectory_begins(potential, ethanol, tmp_path):
+    assert simulate(potential, ethanol, steps=2, trajectory=tmp_path / "new.traj", restart=True).done == 2
+
+
+def test_restart_refuses_what_does_not_fit(potential, ethanol, tmp_path):
+    simulate(potential, ethanol, steps=1, trajectory=tmp_path / "a.traj")
+    for atoms, name in ((molecule("H2O"), "a.traj"), (ethanol, "b.xyz"), (ethanol, "damaged.traj")):
+        for other in ("b.xyz", "damaged.traj"):
+            (tmp_path / other).write_text("nothing")
+        with pytest.raises(InputError):
+            simulate(potential, atoms, steps=2, trajectory=tmp_path / name, restart=True)
+
+
+def test_extxyz_trajectory(potential, ethanol, tmp_path):
+    simulate(potential, ethanol, steps=4, every=2, trajectory=tmp_path / "run.xyz")
+    frames = read(tmp_path / "run.xyz", ":")
+    assert [atoms.info["step"] for atoms in frames] == [0, 2, 4] and frames[1].get_potential_energy()
+
+
+def test_blow_up_names_the_step_and_keeps_the_frames(potential, ethanol, tmp_path):
+    wild = replace(potential, energy_scale=EnergyScale(scale=1e4))
+    with pytest.raises(WorkFailed, match=r"blew up at step \d+ .*holds the frames"):
+        simulate(wild, ethanol, steps=200, timestep=2.0, every=1, trajectory=tmp_path / "wild.traj")
+    assert len(read(tmp_path / "wild.traj", ":")) >= 1
+
+
+def test_interruption_leaves_a_readable_trajectory(potential, ethanol, tmp_path):
+    def stop(step, temperature, energy):
+        if step == 5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        simulate(potential, ethanol, steps=50, every=2, trajectory=tmp_path / "cut.traj", report=stop)
+    assert [atoms.info["step"] for atoms in read(tmp_path / "cut.traj", ":")] == [0, 2, 4]
+
+
+@pytest.mark.parametrize(
+    "changes", [{"timestep": 0}, {"every": 0}, {"temperature": -1}, {"replicas": 2}, {"pressure": 1.0}]
+)
+def test_options_that_make_no_sense(changes):
+    with pytest.raises(InputError):
+        MDOptions(**changes)
+
+
+def test_misspelt_option_gets_a_suggestion(potential, ethanol):
+    with pytest.raises(InputError, match="did you mean 'temperature'"):
+        simulate(potential, ethanol, temprature=300)

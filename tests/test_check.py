@@ -1,0 +1,80 @@
+"""`check_model` passes a sound network and fails one that jumps at the cut-off."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from ergodica import check as checking
+from ergodica.check import check_model, dimer_curves
+from ergodica.checkpoint import save_model
+from ergodica.cli import main
+from ergodica.errors import InputError
+from ergodica.potentials.potential import Potential
+from ergodica.report.probes import default_structures
+from tests.helpers.small import small_potential
+
+
+def model(elements: tuple[str, ...] = ("H", "O"), **options) -> Potential:
+    """A small potential with a card."""
+    potential = small_potential(3, layers=1, **options)
+    return replace(potential, info=replace(potential.info, name="small", elements=elements))
+
+
+@pytest.fixture(autouse=True)
+def short_dynamics(monkeypatch):
+    monkeypatch.setattr(checking, "NVE_STEPS", 40)
+
+
+def test_sound_network_passes_and_is_plotted(tmp_path):
+    report = check_model(model(), plots=tmp_path / "dimers.png")
+    failed = {check.name: check.figure for check in report.checks if check.required and not check.passed}
+    assert failed.keys() <= {"energy drift"}  # 40 steps are too few for a drift
+    assert {"rotation", "supercell", "forces", "stress", "cut-off"} <= {check.name for check in report.checks}
+    assert (tmp_path / "dimers.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_jump_at_the_cutoff_fails(tmp_path, capsys):
+    save_model(tmp_path / "jump.safetensors", model(smooth=False))
+    assert main(["check", str(tmp_path / "jump.safetensors"), "--json"]) == 1
+    captured = capsys.readouterr()
+    answer = {check["name"]: check for check in json.loads(captured.out)["checks"]}
+    assert not answer["cut-off"]["passed"] and "smooth = true" in answer["cut-off"]["advice"]
+    assert answer["rotation"]["passed"] and answer["forces"]["passed"]
+
+
+@pytest.mark.parametrize("elements", [("H", "C", "O"), ("Si",), ("Li", "N"), ()])
+def test_default_structures_are_of_the_models_elements(elements):
+    from ergodica.elements import symbols_of
+
+    molecule, crystal = default_structures(elements)
+    assert set(symbols_of(molecule.numbers)) <= set(elements or ("H", "C", "O"))
+    assert not molecule.pbc.any() and crystal.is_bulk
+    distances = np.linalg.norm(molecule.positions[:, None] - molecule.positions[None], axis=-1)
+    assert distances[np.triu_indices(len(molecule), 1)].min() > 0.7
+
+
+def test_many_elements_give_homonuclear_dimers_only():
+    elements = ("H", "He", "Li", "Be", "B", "C", "N", "O", "F", "Ne", "Na")
+    dimers = dimer_curves(model(elements), "float32")
+    assert [dimer.elements for dimer in dimers] == [(one, one) for one in elements]
+
+
+def test_dimer_figures():
+    r = checking.DISTANCES
+    wall = checking._dimer(("H", "H"), np.exp(-r) * 10)
+    assert wall.minima == 0 and wall.repulsive_below == r[-1]
+    well = checking._dimer(("H", "H"), (1 - np.exp(-2 * (r - 1.5))) ** 2 - 1)
+    assert well.minima == 1 and abs(well.repulsive_below - 1.5) < 1e-9
+    waves = checking._dimer(("H", "H"), np.cos(2 * np.pi * r / 1.5))
+    assert waves.minima == 4
+    hole = checking._dimer(("H", "H"), -np.exp(-r))
+    assert hole.minima == 0 and hole.repulsive_below == r[0]
+
+
+def test_only_energies_can_be_checked():
+    with pytest.raises(InputError, match="predicts 'dipole'"):
+        check_model(small_potential(head="dipole"))
