@@ -295,13 +295,3 @@ def test_atomic_write(tmp_path, monkeypatch):
     (tmp_path / "blocked").write_text("a file, not a folder")
     with pytest.raises(WorkFailed, match="Could not write"):
         atomic_write(tmp_path / "blocked" / "x", b"")
-
-
-def test_shared_data_when_present():
-    folder = Path(__file__).parents[2] / "shared" / "data"
-    if not folder.exists():
-        pytest.skip("the reference data is not on this machine")
-    systems = read_structures(folder / "water" / "mattersim_high_level_water10.npz", needs=("energy", "forces"))
-    assert len(systems) == 10 and all(len(s) == 192 and s.is_bulk for s in systems)
-    ethanol = read_structures(f"{folder}/molecules/rmd17/ethanol.npz@train1[0:3]", needs=("energy", "forces"))
-    assert len(ethanol) == 3 and ethanol[0].labels.energy < -4000

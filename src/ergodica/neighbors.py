@@ -265,11 +265,11 @@ def pack(
     neighbors = dense_neighbors(_joined(edges, offsets), capacity.atoms, capacity.width, loops)
     pad = capacity.atoms - n_atoms
     neighbors.mask[n_atoms:] = False  # type: ignore[index]
-    positions = np.zeros((capacity.atoms, 3), dtype)
+    positions: np.ndarray = np.zeros((capacity.atoms, 3), dtype)
     positions[:n_atoms] = np.concatenate([s.positions for s in systems])
-    cell = np.repeat(np.eye(3, dtype=dtype)[None], capacity.systems, axis=0)
+    cell: np.ndarray = np.repeat(np.eye(3, dtype=dtype)[None], capacity.systems, axis=0)
     bulk = np.zeros(capacity.systems, bool)
-    charge = np.zeros(capacity.systems, dtype)
+    charge: np.ndarray = np.zeros(capacity.systems, dtype)
     for row, system in enumerate(systems):
         cell[row] = system.cell if system.pbc.any() else np.eye(3)
         bulk[row] = system.is_bulk

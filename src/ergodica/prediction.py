@@ -18,6 +18,7 @@ from jaxtyping import Float, Int
 from ergodica.errors import InputError, WorkFailed
 from ergodica.neighbors import Capacity, find_edges, pack, round_up
 from ergodica.potentials.potential import Derivatives, EnergyScale, Potential, compiled_derivatives, property_function
+from ergodica.runtime import keep_freed_memory
 from ergodica.system import Batch, System, as_systems
 
 if TYPE_CHECKING:
@@ -205,6 +206,7 @@ def placed_params(potential: Potential, precision: Precision, device: jax.Device
     """The parameters in this precision on a device (JAX's default when None)."""
     if precision not in ("float32", "float64"):
         raise InputError(f"precision '{precision}' is not known: choose 'float32' or 'float64'.")
+    keep_freed_memory()
     with scope(precision):
         return jax.device_put(jax.tree.map(lambda leaf: np.asarray(leaf, precision), potential.params), device)
 

@@ -111,7 +111,8 @@ class System:
         spanned = np.sqrt(max(np.linalg.det(periodic @ periodic.T), 0.0))
         if spanned < 1e-6 * max(np.linalg.norm(periodic, axis=1).max(), 1e-3) ** len(periodic):
             raise InputError(
-                f"{self.name} is periodic but its cell has zero volume: give independent lattice vectors or set pbc to F."
+                f"{self.name} is periodic but its cell has zero volume: "
+                "give independent lattice vectors or set pbc to F."
             )
 
     @classmethod

@@ -8,9 +8,9 @@ from ase.build import molecule
 from ase.calculators.emt import EMT
 from ase.io import write
 
-from ergodica.cli.splits import read_splits
 from ergodica.errors import InputError
 from ergodica.training.options import DataOptions, TrainConfig
+from ergodica.training.splits import read_splits
 from tests.cli.conftest import is_one_sentence
 
 CONFIG = """

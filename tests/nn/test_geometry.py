@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ergodica.neighbors import find_edges, pack
-from ergodica.nn.geometry import angular_features, edge_vectors, safe_norm, unit_vectors
+from ergodica.nn.geometry import angular_features, edge_vectors, safe_norm, soft_norm, unit_vectors
 from tests.helpers.small import CUTOFF, random_crystal, random_molecule, random_rotation
 
 pytestmark = pytest.mark.usefixtures("x64")
@@ -95,3 +95,12 @@ def test_edge_vectors_reach_the_images(seed):
         np.testing.assert_allclose(vectors[rows][mask], expected, atol=1e-13)
         offset += len(system)
     assert not vectors[~np.asarray(batch.neighbors.mask)].any() and not vectors[:, 0].any()
+
+
+def test_soft_norm_is_smooth_at_zero_and_plain_without_softening():
+    v = np.array([[3.0, 0.0, 4.0], [0.0, 0.0, 0.0]])
+    np.testing.assert_allclose(soft_norm(v, 0.0), [5.0, 0.0])
+    np.testing.assert_allclose(soft_norm(v, 0.1), np.sqrt([25.01, 0.01]) - 0.1)
+    along = jax.grad(lambda t: soft_norm(jnp.array([t, 0.0, 0.0]), 0.1))
+    assert float(along(0.0)) == 0.0
+    np.testing.assert_allclose(along(1e-6), 1e-5, rtol=1e-6)  # a cusp would give 1

@@ -186,6 +186,20 @@ def test_lone_atom_and_symmetric_sites_stay_finite(options):
         close(crystal.virial, np.eye(3) * np.trace(crystal.virial) / 3)
 
 
+def stress_jump(softening: float) -> float:
+    """Change of the virial's derivative along a shear of a perfect cubic crystal when the shear changes its sign, eV."""
+    potential = small_potential(softening=softening)
+    shear = np.zeros((3, 3))
+    shear[0, 1] = shear[1, 0] = 1.0
+    cells = [np.eye(3) * 2.5 @ (np.eye(3) + size * shear) for size in (-2e-5, 0.0, 2e-5)]
+    below, _, above = evaluate(potential, [System([8], [[0, 0, 0]], c, np.ones(3, bool)) for c in cells], ROOM)
+    return float(abs(above.virial[0, 1] - below.virial[0, 1]))
+
+
+def test_perfect_crystal_has_a_smooth_stress_and_the_published_form_a_cusp():
+    assert stress_jump(0.05) < 1e-3 * stress_jump(0.0)
+
+
 def test_float32_agrees_with_float64():
     potential, systems = small_potential(**OPTIONS[0]), [random_crystal(np.random.default_rng(4))]
     with jax.enable_x64(False):

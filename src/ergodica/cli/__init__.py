@@ -43,10 +43,13 @@ VERBS = {
         BUILD + "ergodica md ethanol.xyz --time 1ps",
     ),
     "train": ("Train a model as a TOML file says.", "ergodica train train.toml"),
-    "finetune": ("Go on training a model with your own data.", "ergodica finetune visnet-rmd17 data.xyz -o runs/mine"),
+    "finetune": (
+        "Go on training a model with your own data.",
+        "ergodica finetune visnet-rmd17-ethanol data.xyz -o runs/mine",
+    ),
     "check": (
         "Invariances, finite differences, energy drift and dimer curves of a model.",
-        "ergodica check visnet-rmd17",
+        "ergodica check visnet-rmd17-ethanol",
     ),
     "doctor": ("Versions, devices, compiler self-test and checksums of the weights.", "ergodica doctor"),
 }
@@ -54,7 +57,7 @@ VERBS = {
 
 MODELS = {
     "list": ("list_", "Models that come with the package.", "ergodica models"),
-    "show": ("show", "The card of a model.", "ergodica models show visnet-rmd17"),
+    "show": ("show", "The card of a model.", "ergodica models show visnet-rmd17-ethanol"),
     "import": (
         "import_",
         "Convert a checkpoint of PyG's or AI2BMD's ViSNet to a model file; nothing in it is ever run.",

@@ -23,7 +23,7 @@ def check(
 ) -> int:
     """Check a model's invariances, derivatives, continuity, energy conservation and dimers. -o writes the dimers' plot.
 
-    Example: `ergodica check visnet-rmd17 -o dimers.png`
+    Example: `ergodica check visnet-rmd17-ethanol -o dimers.png`
 
     Parameters
     ----------

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Annotated
 
 from cyclopts import Parameter
 
 from ergodica.cli.common import DEFAULTS, Common, Flag, Many
-from ergodica.cli.train import run_training
+from ergodica.cli.output import say
+from ergodica.cli.train import shown
 from ergodica.errors import InputError
 
 __all__ = ["finetune"]
@@ -56,19 +56,31 @@ def finetune(  # noqa: PLR0913  one parameter an option
     if not data:
         raise InputError("Give at least one file of labelled structures after the model.")
     common.start(check_output=False)
-    from ergodica.potentials import load
-    from ergodica.training.options import DataOptions, OptimizerOptions, RunOptions, StartOptions, TrainConfig
+    from ergodica.training import finetune as library_finetune
+    from ergodica.training.options import LossOptions
+    from ergodica.training.splits import read_all
 
-    start = load(model)
-    config = TrainConfig(
-        model=start.config,
-        data=DataOptions(train=data, validation=validation, test=test),
-        optimizer=OptimizerOptions(learning_rate=learning_rate, warmup=100),
-        run=RunOptions(epochs=epochs, batch_size=batch_size, seed=common.seed),
-        start=StartOptions(model=model, freeze=freeze, replay=replay),
-        info=replace(
-            start.info, name=f"{start.info.name}-finetuned", errors={}, notes=f"Fine-tuned from {start.info.name}."
+    loss = LossOptions()
+    structures, chosen_by, earlier, tested = (read_all(files, loss) for files in (data, validation, replay, test))
+    say(common, f"{len(structures)} structures to learn from.")
+    shown(
+        lambda report: library_finetune(
+            model,
+            structures,
+            output=common.output or "runs/finetuned",
+            validation=chosen_by,
+            freeze=freeze,
+            replay=earlier,
+            epochs=epochs,
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            loss=loss,
+            seed=common.seed,
+            resume=resume,
+            overwrite=common.overwrite,
+            report=report,
         ),
-        output="runs/finetuned",
+        epochs,
+        tested,
+        common,
     )
-    run_training(config, resume, common)

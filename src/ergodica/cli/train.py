@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 from ergodica.cli.common import DEFAULTS, Common, Flag
 from ergodica.cli.output import emit, progress, say
 from ergodica.cli.session import CompileWatch
-from ergodica.errors import InputError
 
 if TYPE_CHECKING:
-    from ergodica.training import TrainConfig
+    from ergodica.system import System
+    from ergodica.training import TrainConfig, TrainResult
 
-__all__ = ["run_training", "train"]
+__all__ = ["run_training", "shown", "train"]
 
 
 def train(config: Path, /, *, resume: Flag = False, common: Common = DEFAULTS) -> None:
@@ -35,28 +36,49 @@ def train(config: Path, /, *, resume: Flag = False, common: Common = DEFAULTS) -
 
 def run_training(config: TrainConfig, resume: bool, common: Common) -> None:
     """Train, evaluate the test set with the final model, and print the outcome."""
-    from ergodica.cli.splits import read_splits
+    from ergodica.training import read_splits
     from ergodica.training import train as library_train
 
     if common.output is not None:
         config = replace(config, output=str(common.output))
-    _claim(Path(config.output), resume, common)
     splits, test = read_splits(config)
     say(common, f"{len(splits.train)} structures to train on, {len(splits.validation)} to validate.")
+    shown(
+        lambda report: library_train(config, splits, resume=resume, overwrite=common.overwrite, report=report),
+        config.run.epochs,
+        test,
+        common,
+    )
+
+
+def shown(
+    training: Callable[[Callable[[dict[str, float]], None]], TrainResult],
+    epochs: int,
+    test: Sequence[System],
+    common: Common,
+) -> None:
+    """Run a training with a progress bar, evaluate the test set with its model, and print the outcome.
+
+    Args:
+        training: takes what is to be called with the running errors.
+        epochs: length of the run.
+        test: structures to evaluate at the end.
+        common: options of every verb.
+    """
     with CompileWatch("training", common.quiet), progress(common) as bar:
-        task = bar.add_task("training", total=config.run.epochs)
+        task = bar.add_task("training", total=epochs)
 
         def report(numbers: dict[str, float]) -> None:
-            shown = (
+            errors = (
                 f"{key} {numbers[key]:.4g}"
                 for key in ("forces_mae_eV_per_A", "energy_mae_eV_per_atom")
                 if key in numbers
             )
             bar.update(
-                task, completed=numbers.get("epoch", 0), description=f"step {numbers['step']}  {'  '.join(shown)}"
+                task, completed=numbers.get("epoch", 0), description=f"step {numbers['step']}  {'  '.join(errors)}"
             )
 
-        result = library_train(config, splits, resume=resume, report=report)
+        result = training(report)
     tested = _test(result.potential, test, common) if test else None
     record = {
         "best_step": result.best_step,
@@ -72,15 +94,7 @@ def run_training(config: TrainConfig, resume: bool, common: Common) -> None:
     emit(common, record, ("", "result"), [(key.replace("_", " "), value) for key, value in rows])
 
 
-def _claim(folder: Path, resume: bool, common: Common) -> None:
-    """Refuse to train into a folder that holds a run, unless it is to be continued or replaced."""
-    if folder.is_file():
-        raise InputError(f"The output '{folder}' is a file: training needs a folder.")
-    if not resume and not common.overwrite and any(folder.glob("*.safetensors")):
-        raise InputError(f"'{folder}' holds a run already: continue it with --resume, or replace it with --overwrite.")
-
-
-def _test(potential: Any, systems: list[Any], common: Common) -> dict[str, Any]:
+def _test(potential: Any, systems: Sequence[System], common: Common) -> dict[str, Any]:
     from ergodica.prediction import predict
     from ergodica.training.metrics import errors
 

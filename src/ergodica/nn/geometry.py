@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 from ergodica.nn.pairs import gather
 from ergodica.system import Batch
 
-__all__ = ["angular_features", "edge_vectors", "safe_norm", "unit_vectors"]
+__all__ = ["angular_features", "edge_vectors", "safe_norm", "soft_norm", "unit_vectors"]
 
 SQRT3 = math.sqrt(3.0)
 
@@ -28,6 +28,17 @@ def safe_norm(x: Float[Array, "..."], axis: int = -1) -> Float[Array, "..."]:
     squared = jnp.sum(x * x, axis=axis)
     positive = squared > 0
     return jnp.where(positive, jnp.sqrt(jnp.where(positive, squared, 1.0)), 0.0)
+
+
+def soft_norm(x: Float[Array, "..."], softening: float, axis: int = -1) -> Float[Array, "..."]:
+    """sqrt(|x|² + s²) - s: a norm that is smooth at 0, where |x| has a cusp; the plain norm for s = 0.
+
+    Vectors vanish on sites of high symmetry, and a cusp there would make the stress of a perfect crystal, its elastic
+    constants and its phonons depend on rounding.
+    """
+    if not softening:
+        return safe_norm(x, axis)
+    return jnp.sqrt(jnp.sum(x * x, axis=axis) + softening**2) - softening
 
 
 def unit_vectors(vectors: Float[Array, "... 3"], distance: Float[Array, "..."]) -> Float[Array, "... 3"]:

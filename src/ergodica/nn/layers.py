@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ergodica.nn.geometry import safe_norm
+from ergodica.nn.geometry import soft_norm
 
 __all__ = ["ACTIVATIONS", "Dense", "GatedEquivariantBlock", "LayerNorm", "VectorNorm"]
 
@@ -67,10 +67,19 @@ class VectorNorm(nn.Module):
 
 
 class GatedEquivariantBlock(nn.Module):
-    """Mix scalars x and vectors V: V' = g(x, |V W₁|) · V W₂ (PaiNN, Schütt et al. 2021, fig. 3)."""
+    """Mix scalars x and vectors V: V' = g(x, |V W₁|) · V W₂ (PaiNN, Schütt et al. 2021, fig. 3).
+
+    Attributes:
+        features: channels out.
+        hidden: width of the perceptron.
+        softening: length below which the norm is rounded off (see `soft_norm`).
+        activation: nonlinearity.
+        activate_output: apply it to the scalars that come out, too.
+    """
 
     features: int
     hidden: int
+    softening: float = 0.0
     activation: str = "silu"
     activate_output: bool = False
 
@@ -80,7 +89,7 @@ class GatedEquivariantBlock(nn.Module):
     ) -> tuple[Float[Array, "A F"], Float[Array, "A S F"]]:
         """New scalars and vectors with `features` channels."""
         act = ACTIVATIONS[self.activation]
-        norms = safe_norm(Dense(x.shape[-1], "vec1_proj", bias=False)(v), axis=1)
+        norms = soft_norm(Dense(x.shape[-1], "vec1_proj", bias=False)(v), self.softening, axis=1)
         v = Dense(self.features, "vec2_proj", bias=False)(v)
         hidden = act(Dense(self.hidden, "update_0")(jnp.concatenate([x, norms], axis=-1)))
         x, gate = jnp.split(Dense(2 * self.features, "update_1")(hidden), 2, axis=-1)

@@ -29,7 +29,7 @@ def _masked(values: Array, neighbors: Neighbors) -> Array:
 
 def _rows(x: Array, index: Array) -> Array:
     """Rows of x; unsigned indices spare the test for negative ones."""
-    flat = x.reshape(x.shape[0], -1)
+    flat = jnp.asarray(x).reshape(x.shape[0], -1)
     rows = flat.at[index.astype(jnp.uint32)].get(mode="promise_in_bounds")
     return rows.reshape(index.shape + x.shape[1:])
 
@@ -50,7 +50,7 @@ def _by_slot() -> bool:
 @jax.custom_vjp
 def swap(w: Float[Array, "A K ..."], neighbors: Neighbors) -> Float[Array, "A K ..."]:
     """The value on the opposite edge; its own inverse and its own transpose."""
-    return _masked(_rows(w.reshape((-1,) + w.shape[2:]), neighbors.reverse), neighbors)
+    return _masked(_rows(w.reshape(-1, *w.shape[2:]), neighbors.reverse), neighbors)
 
 
 @jax.custom_vjp

@@ -8,7 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-__all__ = ["cosine_cutoff", "expnorm_basis", "expnorm_constants", "gaussian_basis", "gaussian_constants", "polynomial_cutoff"]
+__all__ = [
+    "cosine_cutoff",
+    "expnorm_basis",
+    "expnorm_constants",
+    "gaussian_basis",
+    "gaussian_constants",
+    "polynomial_cutoff",
+]
 
 
 def cosine_cutoff(distance: Float[Array, "*e"], cutoff: float) -> Float[Array, "*e"]:

@@ -32,14 +32,15 @@ class GatedHead(nn.Module):
     """Two gated equivariant blocks, H → H/2 → 1."""
 
     hidden: int
+    softening: float = 0.0
     activation: str = "silu"
 
     @nn.compact
     def __call__(self, x: Float[Array, "A H"], v: Float[Array, "A S H"]) -> AtomOutput:
         """One scalar and one vector (degree 1) an atom."""
         half = self.hidden // 2
-        x, v = GatedEquivariantBlock(half, self.hidden, self.activation, True, name="block_0")(x, v)
-        x, v = GatedEquivariantBlock(1, half, self.activation, name="block_1")(x, v)
+        x, v = GatedEquivariantBlock(half, self.hidden, self.softening, self.activation, True, name="block_0")(x, v)
+        x, v = GatedEquivariantBlock(1, half, self.softening, self.activation, name="block_1")(x, v)
         return AtomOutput(x[:, 0], v[:, :3, 0])
 
 
@@ -47,18 +48,20 @@ class DipoleHead(nn.Module):
     """The gated head on the degree-1 features alone: partial charge and atomic dipole."""
 
     hidden: int
+    softening: float = 0.0
     activation: str = "silu"
 
     @nn.compact
     def __call__(self, x: Float[Array, "A H"], v: Float[Array, "A S H"]) -> AtomOutput:
         """Partial charge and atomic dipole."""
-        return GatedHead(self.hidden, self.activation, name="gated")(x, v[:, :3])
+        return GatedHead(self.hidden, self.softening, self.activation, name="gated")(x, v[:, :3])
 
 
 class ScalarHead(nn.Module):
     """A plain perceptron H → H/2 → 1 on the scalars."""
 
     hidden: int
+    softening: float = 0.0
     activation: str = "silu"
 
     @nn.compact

@@ -25,7 +25,16 @@ from ergodica.potentials.heads import AtomOutput, assemble
 from ergodica.potentials.visnet import ViSNetConfig
 from ergodica.system import Batch, Neighbors
 
-__all__ = ["CONFIGS", "Derivatives", "EnergyScale", "Info", "ModelConfig", "Potential", "derivatives", "property_function"]
+__all__ = [
+    "CONFIGS",
+    "Derivatives",
+    "EnergyScale",
+    "Info",
+    "ModelConfig",
+    "Potential",
+    "derivatives",
+    "property_function",
+]
 
 Params = Any
 
@@ -44,6 +53,10 @@ class ModelConfig(Protocol):
     @property
     def head(self) -> str:
         """What is predicted; "energy" for a potential."""
+
+    @property
+    def max_z(self) -> int:
+        """Size of the element tables: atomic numbers below it are known."""
 
     def build(self) -> Any:
         """The flax module: (numbers, vectors, neighbors) → AtomOutput."""
@@ -137,11 +150,15 @@ class Potential:
         atomic = jnp.where(batch.numbers > 0, scale.scale * output + table[batch.numbers], 0.0)
         total = jax.ops.segment_sum(atomic, batch.system, batch.n_systems)
         if scale.reduce == "mean":
-            total = total / jnp.maximum(jax.ops.segment_sum(1.0 * (batch.numbers > 0), batch.system, batch.n_systems), 1)
+            total = total / jnp.maximum(
+                jax.ops.segment_sum(1.0 * (batch.numbers > 0), batch.system, batch.n_systems), 1
+            )
         return total + scale.shift
 
     def check_elements(self, numbers: Int[np.ndarray, " N"], where: str = "structure") -> None:
         """Raise `InputError` when an element is one this potential has never seen."""
+        if int(max(numbers)) >= self.config.max_z:
+            raise InputError(f"{where} holds {SYMBOLS[max(numbers)]}, beyond the element tables of this model.")
         if not self.info.elements:
             return
         known = {SYMBOLS.index(symbol) for symbol in self.info.elements}
@@ -171,7 +188,9 @@ class Derivatives(NamedTuple):
     virial: Float[Array, "B 3 3"]
 
 
-def atom_energies(config: ModelConfig, params: Params, batch: Batch, vectors: Float[Array, "A K 3"]) -> Float[Array, " A"]:
+def atom_energies(
+    config: ModelConfig, params: Params, batch: Batch, vectors: Float[Array, "A K 3"]
+) -> Float[Array, " A"]:
     """The network's output for each atom, zero for padding."""
     output: AtomOutput = config.build().apply(params, batch.numbers, vectors, batch.neighbors)
     return jnp.where(batch.numbers > 0, output.scalar, 0.0)

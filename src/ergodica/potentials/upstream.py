@@ -80,7 +80,7 @@ def translate_visnet(state: State, kwargs: Mapping[str, Any] | None, hyper: Mapp
     if "representation_model.embedding.weight" not in state:
         raise InputError("This is not a ViSNet checkpoint: it has no representation_model.embedding.weight.")
     options = _lightning_options(hyper) if hyper else _pyg_options(dict(kwargs or {}))
-    config = ViSNetConfig(**options["config"], smooth=False)
+    config = ViSNetConfig(**options["config"], smooth=False, softening=0.0)
     reader = _Reader(state)
     params = _parameters(reader, config)
     reference = reader.optional("prior_model.atomref.weight")
@@ -202,7 +202,7 @@ def _layer(reader: _Reader, root: str, config: ViSNetConfig, last: bool) -> dict
     if not last:
         sides.append("w")
         first, *second = reader.pieces(root + "f_proj", 2 if config.vertex == "edge" else 1)
-        params |= {"f_proj": first} | {"f2_proj": piece for piece in second}
+        params |= {"f_proj": first} | dict(zip(("f2_proj",), second, strict=False))
     for side in sides:
         params |= {f"{side}_{end}_proj": reader.dense(f"{root}{side}_{end}_proj", bias=False) for end in ("trg", "src")}
     return params
@@ -257,6 +257,6 @@ def _check_shapes(params: dict[str, Any], config: ViSNetConfig) -> None:
     radial = params["edge_embedding"]["kernel"].shape[0]
     if table != (config.max_z, config.hidden) or radial != config.num_rbf:
         raise InputError(
-            f"The checkpoint has {table[1]} channels, {table[0]} elements and {radial} radial functions; the arguments say "
-            f"{config.hidden}, {config.max_z} and {config.num_rbf} (see --kwargs)."
+            f"The checkpoint has {table[1]} channels, {table[0]} elements and {radial} radial functions; "
+            f"the arguments say {config.hidden}, {config.max_z} and {config.num_rbf} (see --kwargs)."
         )

@@ -1,7 +1,7 @@
 """ViSNet: an equivariant graph transformer with vector-scalar interactive message passing.
 
 Wang et al., Nat. Commun. 15, 313 (2024), doi:10.1038/s41467-023-43720-2. Beyond the published programs it takes periodic
-cells and has a smooth mode, in which energy and forces are continuous when a neighbour crosses the cut-off.
+cells, and has a smooth mode: energy and forces are continuous when an atom crosses the cut-off.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class ViSNetConfig:
         rbf: radial basis, "expnorm" or "gauss".
         num_rbf: number of radial functions.
         trainable_rbf: learn centres and widths.
-        vecnorm: normalisation of vector features.
+        vecnorm: normalisation of vector features; "none" for crystals, whose symmetric sites have no vectors.
         trainable_vecnorm: learn a weight per channel in it.
         vertex: dihedral (improper) term on edges or nodes.
         activation: nonlinearity of the scalars.
@@ -53,6 +53,8 @@ class ViSNetConfig:
         head: what the network predicts: "energy", "dipole", "extent" or "vector".
         smooth: scale attention by 1/sqrt(head size) and bring every message to zero at the cut-off; False reproduces
             the published programs.
+        softening: length below which norms of vector features are rounded off in the head, so that energies are smooth
+            on sites of high symmetry; 0 is the published form, whose forces and stresses have a cusp there.
     """
 
     hidden: int = 128
@@ -71,6 +73,7 @@ class ViSNetConfig:
     max_z: int = 100
     head: Literal["energy", "dipole", "extent", "vector"] = "energy"
     smooth: bool = True
+    softening: float = 0.05
 
     def __post_init__(self) -> None:
         if self.hidden % self.heads or self.hidden % 2:
@@ -106,9 +109,7 @@ class ViSNet(nn.Module):
     config: ViSNetConfig
 
     @nn.compact
-    def __call__(
-        self, numbers: Int[Array, " A"], vectors: Float[Array, "A K 3"], neighbors: Neighbors
-    ) -> AtomOutput:
+    def __call__(self, numbers: Int[Array, " A"], vectors: Float[Array, "A K 3"], neighbors: Neighbors) -> AtomOutput:
         """Per-atom scalars [A] and vectors [A, 3] of the head.
 
         Args:
@@ -129,10 +130,14 @@ class ViSNet(nn.Module):
             x, v, f = ViSNetLayer(config, last, name=f"layer_{layer}")(x, v, f, edges)
         x = LayerNorm("out_norm")(x)
         v = VectorNorm(config.vecnorm, config.trainable_vecnorm, name="vec_out_norm")(v)
-        return HEADS[config.head](config.hidden, config.activation, name="head")(x, v)
+        return HEADS[config.head](config.hidden, config.softening, config.activation, name="head")(x, v)
 
     def _edges(
-        self, vectors: Float[Array, "A K 3"], distance: Float[Array, "A K"], valid: Bool[Array, "A K"], neighbors: Neighbors
+        self,
+        vectors: Float[Array, "A K 3"],
+        distance: Float[Array, "A K"],
+        valid: Bool[Array, "A K"],
+        neighbors: Neighbors,
     ) -> _Edges:
         config = self.config
         attention = cosine_cutoff(distance, config.cutoff) * valid
@@ -188,12 +193,11 @@ class ViSNetLayer(nn.Module):
         out = Dense((4 if config.vertex == "node" else 3) * hidden, "o_proj")(message.sum(axis=1))
         o1, o2, *rest = jnp.split(out, out.shape[-1] // hidden, axis=-1)
         dx = inner * o2 + rest[-1]
-        dihedral = self._dihedral(vn, edges)
         if config.vertex == "node":
-            dx = dx + jnp.sum(dihedral * envelope, axis=1) * rest[0]
+            dx = dx + jnp.sum(self._dihedral(vn, edges) * envelope, axis=1) * rest[0]
         dv = dv + v3 * o1[:, None]
         if not self.last:
-            f = f + self._edge_update(vn, f, dihedral, edges)
+            f = f + self._edge_update(vn, f, edges)
         return x + dx, v + dv, f
 
     def _attend(self, xn: Float[Array, "A H"], f: Float[Array, "A K H"], edges: _Edges) -> Float[Array, "A K H"]:
@@ -220,17 +224,12 @@ class ViSNetLayer(nn.Module):
         """Component along the edge, needed for lmax = 1 only."""
         return jnp.einsum("ash,aks->akh", a, edges.angular) if self.config.lmax == 1 else None
 
-    def _dihedral(self, vn: Float[Array, "A S H"], edges: _Edges) -> Array | None:
+    def _dihedral(self, vn: Float[Array, "A S H"], edges: _Edges) -> Float[Array, "A K H"] | Float[Array, "A 1 H"]:
         """Product of two projections of the receiver's vectors, both rejected from the edge (vertex terms)."""
-        config = self.config
-        if config.vertex == "none" or (config.vertex == "edge" and self.last):
-            return None
-        a, b = (Dense(config.hidden, f"t_{part}_proj", bias=False)(vn) for part in ("trg", "src"))
+        a, b = (Dense(self.config.hidden, f"t_{part}_proj", bias=False)(vn) for part in ("trg", "src"))
         return self._rejected_dot(jnp.sum(a * b, axis=1)[:, None], self._along(a, edges), self._along(b, edges))
 
-    def _edge_update(
-        self, vn: Float[Array, "A S H"], f: Float[Array, "A K H"], dihedral: Array | None, edges: _Edges
-    ) -> Float[Array, "A K H"]:
+    def _edge_update(self, vn: Float[Array, "A S H"], f: Float[Array, "A K H"], edges: _Edges) -> Float[Array, "A K H"]:
         """Change of the edge features from the angle between the vectors of both ends."""
         hidden, act = self.config.hidden, ACTIVATIONS[self.config.activation]
         target, source = (Dense(hidden, f"w_{part}_proj", bias=False)(vn) for part in ("trg", "src"))
@@ -240,5 +239,5 @@ class ViSNetLayer(nn.Module):
         dot = self._rejected_dot(pair_dot(target, source, edges.neighbors), self._along(target, edges), along_source)
         update = act(Dense(hidden, "f_proj")(f)) * dot
         if self.config.vertex == "edge":
-            update = update + act(Dense(hidden, "f2_proj")(f)) * dihedral
+            update = update + act(Dense(hidden, "f2_proj")(f)) * self._dihedral(vn, edges)
         return update

@@ -73,6 +73,8 @@ def fit_reference(systems: Sequence[System], energies: Sequence[float]) -> dict[
         systems: structures.
         energies: what to explain, eV: total energies, or what a start model leaves unexplained.
     """
+    if not systems:
+        return {}
     numbers = sorted({int(z) for s in systems for z in s.numbers})
     counts = np.array([[np.count_nonzero(s.numbers == z) for z in numbers] for s in systems], float)
     solution = np.linalg.lstsq(counts, np.asarray(energies, float), rcond=1e-10)[0]
@@ -82,7 +84,7 @@ def fit_reference(systems: Sequence[System], energies: Sequence[float]) -> dict[
 def force_scale(systems: Sequence[System]) -> float:
     """Root mean square force component, eV/Å: the natural unit of the network's output."""
     squares = [np.square(s.labels.forces).mean() for s in systems if s.labels.forces is not None]
-    return float(np.sqrt(np.mean(squares))) if squares else 1.0
+    return (float(np.sqrt(np.mean(squares))) if squares else 0.0) or 1.0
 
 
 def prepare(systems: Sequence[System], cutoff: float, scale: EnergyScale) -> list[Sample]:
@@ -115,9 +117,9 @@ def buckets(samples: Sequence[Sample], batch_size: int, loops: bool) -> list[tup
         members = np.flatnonzero(widths == width)
         sizes = np.sort([len(samples[i].system) for i in members])
         # the largest batch that can occur; never overflows whatever the shuffle
-        atoms = int(sizes[-batch_size:].sum()) if len(sizes) >= batch_size else int(sizes[-1]) * batch_size
+        atoms = int(sizes[-batch_size:].sum())
         tight = max(_width(samples[i], loops) for i in members)
-        groups.append((Capacity(atoms, tight, batch_size), members))
+        groups.append((Capacity(atoms, max(tight, 1), batch_size), members))
     return groups
 
 
@@ -178,8 +180,8 @@ class Loader:
         """Indices of every chunk of an epoch; in the given order when `rng` is None (validation)."""
         chosen = self._chosen(rng)
         plan = []
-        for capacity, members in buckets(self.samples, self.batch_size, self.loops):
-            members = members[np.isin(members, chosen)]
+        for capacity, everyone in buckets(self.samples, self.batch_size, self.loops):
+            members = everyone[np.isin(everyone, chosen)]
             members = members if rng is None else rng.permutation(members)
             batches = [members[i : i + self.batch_size] for i in range(0, len(members), self.batch_size)]
             batches += [members[:0]] * (-len(batches) % self.devices)
@@ -197,8 +199,9 @@ class Loader:
     def chunk(self, capacity: Capacity, batches: Sequence[np.ndarray]) -> Chunk:
         """Pack one planned chunk."""
         parts = []
+        filler = [self.samples[batches[0][0]]]  # the first batch is never empty, and its structures fit the capacity
         for members in batches:
-            chosen = [self.samples[i] for i in members] or [self.samples[0]]
+            chosen = [self.samples[i] for i in members] or filler
             batch = pack([s.system for s in chosen], [s.edges for s in chosen], capacity, loops=self.loops)
             parts.append((batch, make_targets(chosen if len(members) else [], capacity)))
         return stacked(parts, self.length, self.devices)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import signal
 import time
@@ -18,9 +19,11 @@ import numpy as np
 from ergodica.checkpoint import load_tree, save_model, save_tree
 from ergodica.elements import symbols_of
 from ergodica.errors import InputError, WorkFailed
-from ergodica.potentials.potential import EnergyScale, Info, Potential
+from ergodica.potentials.potential import Info, Potential
+from ergodica.prediction import scope
+from ergodica.runtime import keep_freed_memory
 from ergodica.system import System
-from ergodica.training.data import Loader, Sample, chunks, fit_reference, force_scale, prepare
+from ergodica.training.data import Loader, Sample, chunks, prepare
 from ergodica.training.objective import (
     Errors,
     TrainState,
@@ -32,20 +35,17 @@ from ergodica.training.objective import (
 )
 from ergodica.training.options import TrainConfig
 from ergodica.training.record import Record, summary
+from ergodica.training.splits import Splits
 from ergodica.training.start import starting_potential, trainable_mask
 
-__all__ = ["Splits", "TrainResult", "train"]
+__all__ = ["TrainResult", "train"]
 
 CHECKPOINT, BEST, FINAL = "checkpoint.safetensors", "best.safetensors", "model.safetensors"
 
-
-@dataclass(frozen=True)
-class Splits:
-    """Labelled structures of a run: what is fitted, what chooses the best step, and earlier data for replay."""
-
-    train: Sequence[System]
-    validation: Sequence[System]
-    replay: Sequence[System] = ()
+_DIVERGED = (
+    "The loss is not a number after step {step}: lower the learning rate, or look for broken labels. "
+    "The last checkpoint, if any, is from before."
+)
 
 
 @dataclass(frozen=True)
@@ -117,6 +117,8 @@ class _Run:
         self.devices = config.run.devices or jax.local_device_count()
         if self.devices > jax.local_device_count():
             raise InputError(f"{self.devices} devices asked for, {jax.local_device_count()} found.")
+        _check_labels(config, splits)
+        self.fingerprint = _fingerprint(splits)
         self.potential = starting_potential(config, splits.train)
         scale = self.potential.energy_scale
         run, cutoff, loops = config.run, self.potential.cutoff, self.potential.config.loops
@@ -157,7 +159,8 @@ class _Run:
         """Spread the device axis of a chunk over the devices."""
         if self.devices == 1:
             return chunk
-        mesh = jax.make_mesh((self.devices,), ("data",))
+        # not make_mesh, whose axes are explicit: then every gather of the network would have to name its sharding
+        mesh = jax.sharding.Mesh(np.array(jax.local_devices()[: self.devices]), ("data",))
         along = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(None, "data"))
         whole = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
         return replace(
@@ -177,12 +180,19 @@ class _Run:
         return jax.tree.map(lambda *leaves: float(np.sum(leaves)), *parts)
 
     def save(self) -> None:
-        """Write the checkpoint; a crash leaves the one before."""
+        """Write the checkpoint; a crash leaves the one before.
+
+        Raises:
+            WorkFailed: the disk is full, or the last step left parameters that are no numbers.
+        """
+        if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(self.state.params)):
+            raise WorkFailed(_DIVERGED.format(step=self.progress.step))
         header = {
             "format": "ergodica-training",
             "progress": vars(self.progress),
             "defining": self.config.defining(),
-            "energy_scale": {**vars(self.potential.energy_scale)},
+            "data": self.fingerprint,
+            "devices": self.devices,
         }
         save_tree(self.folder / CHECKPOINT, self.state, header)
 
@@ -197,13 +207,21 @@ class _Run:
         changed = [key for key in defining if defining[key] != header["defining"].get(key)]
         if changed:
             raise InputError(
-                f"The checkpoint in '{self.folder}' was made with another [{changed[0]}]: use the same configuration to "
-                "resume, or another output folder."
+                f"The checkpoint in '{self.folder}' was made with another [{changed[0]}]: use the same configuration "
+                "to resume, or another output folder."
             )
-        scale = {**vars(self.potential.energy_scale)}
-        if json.loads(json.dumps(scale)) != header["energy_scale"]:
-            raise InputError(f"The checkpoint in '{self.folder}' was made with other training data.")
-        self.state = jax.tree.map(jnp.asarray, state)
+        if header.get("data", self.fingerprint) != self.fingerprint:
+            raise InputError(
+                f"The checkpoint in '{self.folder}' was made with other structures: resume with the same files, or use "
+                "another output folder."
+            )
+        if header.get("devices", self.devices) != self.devices:
+            raise InputError(
+                f"The checkpoint in '{self.folder}' was made on {header['devices']} devices, this run is on "
+                f"{self.devices}: set [run] devices."
+            )
+        # files hold numbers as arrays of one
+        self.state = jax.tree.map(lambda leaf, like: jnp.asarray(leaf).reshape(like.shape), state, self.state)
         self.progress = Progress(**header["progress"])
 
     def finished(self, info: Info) -> Potential:
@@ -216,6 +234,7 @@ def train(
     splits: Splits,
     *,
     resume: bool = False,
+    overwrite: bool = False,
     report: Callable[[dict[str, float]], None] | None = None,
 ) -> TrainResult:
     """Train a network, or go on training it.
@@ -226,36 +245,88 @@ def train(
     Args:
         config: what to do.
         splits: labelled structures.
-        resume: continue from the checkpoint in `config.output`.
+        resume: continue from the checkpoint in `config.output`, if there is one.
+        overwrite: replace the run that `config.output` holds.
         report: called with a dictionary of running errors after every chunk (for a progress bar).
 
     Raises:
-        InputError: unusable data or configuration, or a checkpoint that doesn't fit.
+        InputError: unusable data or configuration, a checkpoint that doesn't fit, or a folder that holds another run.
         WorkFailed: the loss is not finite, or the disk is full (the last checkpoint stands).
         KeyboardInterrupt: after Ctrl-C, with the checkpoint written.
     """
-    run = _Run(config, splits)
-    if resume and (run.folder / CHECKPOINT).exists():
-        run.restore()
-    record = Record(run.folder, run.progress.step)
-    with _Interrupt().watching() as interrupt:
-        saved = time.monotonic()
-        while run.progress.epoch < config.run.epochs and not _exhausted(run):
-            for chunk in chunks(run.loader, config.run.seed, run.progress.epoch, run.progress.chunk):
-                _advance(run, chunk, record, report)
-                if interrupt.requested or time.monotonic() - saved > 60 * config.run.checkpoint_minutes:
-                    run.save()
-                    record.plot()
-                    saved = time.monotonic()
-                if interrupt.requested:
-                    raise KeyboardInterrupt
-            run.progress.epoch, run.progress.chunk = run.progress.epoch + 1, 0
-            last = run.progress.epoch == config.run.epochs
-            if last or run.progress.epoch % config.run.validate_every == 0:
-                _validated(run, record, report)
-        run.save()
-    record.plot()
-    return _result(run)
+    keep_freed_memory()
+    folder = Path(config.output)
+    going_on = resume and (folder / CHECKPOINT).exists()
+    if not going_on and not overwrite:
+        _check_free(folder, resume)
+    with scope("float32"):
+        run = _Run(config, splits)
+        if going_on:
+            run.restore()
+        else:
+            for name in (CHECKPOINT, BEST, FINAL):
+                (folder / name).unlink(missing_ok=True)
+        record = Record(folder, run.progress.step, validated=run.progress.chunk == 0)
+        with _Interrupt().watching() as interrupt:
+            _learn(run, record, interrupt, report)
+        record.plot()
+        return _result(run)
+
+
+def _check_free(folder: Path, resume: bool) -> None:
+    """Refuse a folder that holds a run, so that none is lost.
+
+    With `resume` only a final model without its checkpoint is in the way.
+    """
+    if folder.is_file():
+        raise InputError(f"The output '{folder}' is a file: training needs a folder.")
+    if any((folder / name).exists() for name in ((FINAL,) if resume else (CHECKPOINT, BEST, FINAL))):
+        remedy = "replace it with overwrite (--overwrite), or choose another folder"
+        remedy = remedy if resume else f"continue it with resume (--resume), {remedy}"
+        raise InputError(f"'{folder}' holds a run already: {remedy}.")
+
+
+def _check_labels(config: TrainConfig, splits: Splits) -> None:
+    """Every term of the loss needs labels, and the best step needs structures to be chosen by."""
+    if splits.train and not splits.validation:
+        raise InputError("There are no validation structures: the best step could not be chosen.")
+    for name in ("energy", "forces", "stress"):
+        labels = [getattr(s.labels, name) for s in splits.train]
+        if labels and getattr(config.loss, name) > 0 and all(label is None for label in labels):
+            raise InputError(f"No training structure has {name} labels: add them, or set [loss] {name} = 0.")
+
+
+def _fingerprint(splits: Splits) -> str:
+    """A hash of all structures and labels."""
+    found = hashlib.sha256()
+    for systems in (splits.train, splits.validation, splits.replay):
+        found.update(f"{len(systems)}|".encode())
+        for s in systems:
+            labels = s.labels
+            for value in (s.numbers, s.positions, s.cell, s.pbc, s.charge, labels.energy, labels.forces, labels.stress):
+                found.update(b"-" if value is None else np.asarray(value).tobytes())
+    return found.hexdigest()
+
+
+def _learn(run: _Run, record: Record, interrupt: _Interrupt, report: Callable[[dict[str, float]], None] | None) -> None:
+    """The epochs, with checkpoints in between and one at the end."""
+    options, progress = run.config.run, run.progress
+    saved = time.monotonic()
+    while progress.epoch < options.epochs and not _exhausted(run):
+        for chunk in chunks(run.loader, options.seed, progress.epoch, progress.chunk):
+            _advance(run, chunk, record, report)
+            if interrupt.requested or time.monotonic() - saved > 60 * options.checkpoint_minutes:
+                run.save()
+                record.plot()
+                saved = time.monotonic()
+            if interrupt.requested:
+                raise KeyboardInterrupt
+        progress.epoch, progress.chunk = progress.epoch + 1, 0
+        if progress.epoch == options.epochs or progress.epoch % options.validate_every == 0:
+            _validated(run, record, report)
+    if not progress.best_errors:  # resumed with fewer epochs than are done, before the first validation
+        _validated(run, record, report)
+    run.save()
 
 
 def _advance(run: _Run, chunk: Any, record: Record, report: Callable[[dict[str, float]], None] | None) -> None:
@@ -267,11 +338,8 @@ def _advance(run: _Run, chunk: Any, record: Record, report: Callable[[dict[str, 
     progress.chunk += 1
     progress.seconds += time.monotonic() - started
     if not np.isfinite(numbers["loss"]):
-        raise WorkFailed(
-            f"The loss is not a number after step {progress.step}: lower the learning rate, or look for broken labels. "
-            "The last checkpoint is from before."
-        )
-    rate = float(run.rate(run.state.step) * run.state.rate_factor)
+        raise WorkFailed(_DIVERGED.format(step=progress.step))
+    rate = float(run.rate(run.state.step, run.state.rate_factor))
     entry = {"step": progress.step, "epoch": progress.epoch, "seconds": progress.seconds, "learning_rate": rate}
     record.add("train", entry | numbers)
     if report:
@@ -282,6 +350,8 @@ def _validated(run: _Run, record: Record, report: Callable[[dict[str, float]], N
     """Validate, keep the best model, lower the rate on a plateau."""
     numbers = summary(run.validate())
     progress, options = run.progress, run.config.optimizer
+    if not np.isfinite(numbers["loss"]):
+        raise WorkFailed(_DIVERGED.format(step=progress.step))
     entry = {"step": progress.step, "epoch": progress.epoch, "seconds": progress.seconds}
     record.add("validation", entry | numbers)
     if report:

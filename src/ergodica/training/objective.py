@@ -16,7 +16,15 @@ from ergodica.system import Batch
 from ergodica.training.data import Chunk, Targets
 from ergodica.training.options import LossOptions, OptimizerOptions
 
-__all__ = ["Errors", "TrainState", "learning_rate", "loss_and_errors", "make_chunk_step", "make_evaluate", "make_transformation"]
+__all__ = [
+    "Errors",
+    "TrainState",
+    "learning_rate",
+    "loss_and_errors",
+    "make_chunk_step",
+    "make_evaluate",
+    "make_transformation",
+]
 
 
 class Errors(NamedTuple):
@@ -99,19 +107,24 @@ def loss_and_errors(
         stress=jnp.sum(jnp.abs(stress_error) * stress_mask),
         stress_count=9 * targets.has_stress.sum(),
         loss=loss,
-        batches=jnp.ones(()),
+        batches=1.0 * (targets.has_energy.sum() + targets.has_forces.sum() + targets.has_stress.sum() > 0),
     )
 
 
-def learning_rate(options: OptimizerOptions, total_steps: int) -> Callable[[Array], Array]:
-    """Warm-up, then constant or a cosine from peak to floor over the rest of the run."""
+def learning_rate(options: OptimizerOptions, total_steps: int) -> Callable[[Array, Array], Array]:
+    """Learning rate by step and plateau factor, never below the floor (but for the very first step of a warm-up).
+
+    Warm-up, over a tenth of the run at most; then constant or a cosine from peak to floor over the rest of the run.
+    """
     peak, floor = options.learning_rate, options.min_learning_rate
-    rest = max(total_steps - options.warmup, 1)
+    warmup = min(options.warmup, total_steps // 10)
+    rest = max(total_steps - warmup, 1)
     if options.schedule == "cosine":
         after = optax.cosine_decay_schedule(peak, rest, alpha=floor / peak)
     else:
         after = optax.constant_schedule(peak)
-    return optax.join_schedules([optax.linear_schedule(0.0, peak, max(options.warmup, 1)), after], [options.warmup])
+    schedule = optax.join_schedules([optax.linear_schedule(0.0, peak, max(warmup, 1)), after], [warmup])
+    return lambda step, factor: jnp.maximum(schedule(step) * factor, floor * (step > 0))
 
 
 def make_transformation(options: OptimizerOptions) -> optax.GradientTransformation:
@@ -125,7 +138,7 @@ def make_transformation(options: OptimizerOptions) -> optax.GradientTransformati
 def make_chunk_step(
     loss_function: Callable[[Any, Batch, Targets], tuple[Array, Errors]],
     options: OptimizerOptions,
-    rate: Callable[[Array], Array],
+    rate: Callable[[Array, Array], Array],
     trainable: Any,
     devices: int,
 ) -> Callable[[TrainState, Chunk], tuple[TrainState, Errors]]:
@@ -134,9 +147,9 @@ def make_chunk_step(
     Args:
         loss_function: (params, batch, targets) → (loss, errors).
         options: optimiser.
-        rate: learning rate by step.
+        rate: learning rate by step and factor (`learning_rate`).
         trainable: tree of 0/1 factors on the updates (frozen parameters have 0).
-        devices: size of the device axis; the gradient is the mean over it.
+        devices: size of the device axis; the gradient is the mean over those that hold data.
     """
     transformation = make_transformation(options)
 
@@ -144,23 +157,22 @@ def make_chunk_step(
         if devices == 1:
             return loss_function(params, batch, targets)
         loss, errors = jax.vmap(loss_function, (None, 0, 0))(params, batch, targets)
-        return loss.mean(), jax.tree.map(jnp.sum, errors)
+        # a device that only fills the step counts for nothing
+        return loss.sum() / jnp.maximum(errors.batches.sum(), 1.0), jax.tree.map(jnp.sum, errors)
 
     def update(state: TrainState, batch: Batch, targets: Targets) -> tuple[TrainState, Errors]:
         (_, errors), gradient = jax.value_and_grad(batch_loss, has_aux=True)(state.params, batch, targets)
         gradient = jax.tree.map(lambda g, m: g * m, gradient, trainable)
         updates, optimizer = transformation.update(gradient, state.optimizer, state.params)
-        factor = jnp.maximum(rate(state.step) * state.rate_factor, options.min_learning_rate * (state.step > 0))
+        factor = rate(state.step, state.rate_factor)
         params = jax.tree.map(lambda p, u, m: p - factor * m * u, state.params, updates, trainable)
         decay = jnp.minimum(options.ema, (1.0 + state.step) / (10.0 + state.step))
-        ema = jax.tree.map(lambda e, p: decay * e + (1 - decay) * p, state.ema, params)
+        ema = jax.tree.map(lambda e, p: e + (1 - decay) * (p - e), state.ema, params)  # exact where p = e
         return TrainState(params, optimizer, ema, state.step + 1, state.rate_factor), errors
 
     def body(state: TrainState, part: Chunk) -> tuple[TrainState, Errors]:
         nothing = Errors(*(jnp.zeros(()) for _ in Errors._fields))
-        return jax.lax.cond(
-            part.active, lambda s: update(s, part.batch, part.targets), lambda s: (s, nothing), state
-        )
+        return jax.lax.cond(part.active, lambda s: update(s, part.batch, part.targets), lambda s: (s, nothing), state)
 
     def run(state: TrainState, chunk: Chunk) -> tuple[TrainState, Errors]:
         state, errors = jax.lax.scan(body, state, chunk)

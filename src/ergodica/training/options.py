@@ -6,7 +6,7 @@ A configuration file has one table per dataclass; see `examples/train/` for anno
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -17,6 +17,13 @@ from ergodica.potentials.potential import CONFIGS, Info, ModelConfig
 from ergodica.potentials.visnet import ViSNetConfig
 
 __all__ = ["DataOptions", "LossOptions", "OptimizerOptions", "RunOptions", "StartOptions", "TrainConfig", "read_config"]
+
+
+def _require(values: Mapping[str, float], holds: Callable[[float], bool], what: str) -> None:
+    """Raise `InputError` for the first value that does not hold."""
+    for name, value in values.items():
+        if not holds(value):
+            raise InputError(f"{name} {what}, it is {value}.")
 
 
 @dataclass(frozen=True)
@@ -60,6 +67,13 @@ class LossOptions:
     forces_delta: float = 0.01
     stress_delta: float = 0.001
 
+    def __post_init__(self) -> None:
+        weights = {name: getattr(self, name) for name in ("energy", "forces", "stress")}
+        _require(weights, lambda value: value >= 0, "must not be negative")
+        _require({"energy, forces and stress": sum(weights.values())}, lambda value: value > 0, "must not all be 0")
+        deltas = {f"{name}_delta": getattr(self, f"{name}_delta") for name in weights}
+        _require(deltas, lambda value: value > 0, "must be positive")
+
 
 @dataclass(frozen=True)
 class OptimizerOptions:
@@ -72,7 +86,7 @@ class OptimizerOptions:
         weight_decay: decoupled decay.
         clip: largest global norm of a gradient; 0 turns clipping off.
         ema: decay of the moving average that is validated and shipped; 0 turns it off.
-        warmup: steps of linear warm-up.
+        warmup: steps of linear warm-up, cut to a tenth of the run.
         schedule: "constant", "cosine" to the end of the run, or "plateau".
         plateau_factor: factor on the rate when validation has not improved for `plateau_patience` validations.
         plateau_patience: see `plateau_factor`.
@@ -88,6 +102,12 @@ class OptimizerOptions:
     schedule: Literal["constant", "cosine", "plateau"] = "cosine"
     plateau_factor: float = 0.8
     plateau_patience: int = 30
+
+    def __post_init__(self) -> None:
+        _require({"learning_rate": self.learning_rate}, lambda value: value > 0, "must be positive")
+        _require({"ema": self.ema}, lambda value: 0 <= value < 1, "must be at least 0 and less than 1")
+        rest = {name: getattr(self, name) for name in ("min_learning_rate", "weight_decay", "clip", "warmup")}
+        _require(rest, lambda value: value >= 0, "must not be negative")
 
 
 @dataclass(frozen=True)
@@ -113,6 +133,12 @@ class RunOptions:
     checkpoint_minutes: float = 5.0
     seed: int = 0
     devices: int = 1
+
+    def __post_init__(self) -> None:
+        counts = {name: getattr(self, name) for name in ("epochs", "batch_size", "steps_per_call", "validate_every")}
+        _require(counts, lambda value: value >= 1, "must be at least 1")
+        rest = {name: getattr(self, name) for name in ("patience", "checkpoint_minutes", "seed", "devices")}
+        _require(rest, lambda value: value >= 0, "must not be negative")
 
 
 @dataclass(frozen=True)
@@ -207,5 +233,16 @@ def parse_config(table: Mapping[str, Any], where: str) -> TrainConfig:
     for name, section in table.items():
         if not isinstance(section, Mapping):
             raise InputError(f"{where}: '{name}' must be a table, write [{name}].")
-        parts[name] = from_dict(SECTIONS[name], section, f"{where} [{name}]")
+        parts[name] = _section(SECTIONS[name], section, f"{where} [{name}]")
     return TrainConfig(**parts)
+
+
+def _section(cls: type, values: Mapping[str, Any], where: str) -> Any:
+    """One table; what the options themselves object to is told in their words."""
+    try:
+        return from_dict(cls, values, where)
+    except InputError as error:
+        told = [inner for inner in getattr(error.__cause__, "exceptions", ()) if isinstance(inner, InputError)]
+        if told:
+            raise InputError(f"{where}: {told[0]}") from error
+        raise

@@ -34,12 +34,13 @@ class Record:
     Args:
         folder: output folder of the run.
         step: lines of later steps, left by a run that was killed after its last checkpoint, are dropped.
+        validated: whether the validation at `step` is over; if not, its line is dropped, too.
     """
 
-    def __init__(self, folder: Path, step: int) -> None:
+    def __init__(self, folder: Path, step: int, validated: bool = True) -> None:
         self.path = folder / "metrics.jsonl"
         self.picture = folder / "learning_curve.png"
-        kept = [line for line in read_lines(self.path) if _step(line) <= step] if step else []
+        kept = [line for line in read_lines(self.path) if _order(line, validated) <= step] if step else []
         atomic_write(self.path, "".join(f"{line}\n" for line in kept).encode())
         self.entries = [json.loads(line) for line in kept]
 
@@ -64,12 +65,15 @@ class Record:
                     axes.loglog(*np.array(points).T, label=kind, **style)
             axes.set(xlabel="step", ylabel=label)
             axes.grid(alpha=0.3, which="both")
-            axes.legend(frameon=False)
+            if axes.lines:
+                axes.legend(frameon=False)
         atomic_write(self.picture, plot_bytes(figure))
 
 
-def _step(line: str) -> int:
+def _order(line: str, validated: bool) -> float:
+    """The step of a line; half a step later for a validation that is to be done again."""
     try:
-        return int(json.loads(line)["step"])
+        entry = json.loads(line)
+        return int(entry["step"]) + (0.0 if validated or entry["kind"] == "train" else 0.5)
     except (ValueError, KeyError, TypeError):  # the half line of a kill
-        return 1 << 62
+        return float("inf")

@@ -29,6 +29,7 @@ def starting_potential(config: TrainConfig, systems: Sequence[System]) -> Potent
         raise InputError("There are no training structures: set [data] train.")
     if config.start.model:
         return _warm_start(config, systems)
+    _check_head(config.model.head)
     labelled = [s for s in systems if s.labels.energy is not None]
     reference = fit_reference(labelled, [s.labels.energy for s in labelled if s.labels.energy is not None])
     scale = EnergyScale(scale=force_scale(systems), reference=reference)
@@ -45,6 +46,9 @@ def _warm_start(config: TrainConfig, systems: Sequence[System]) -> Potential:
     from ergodica.prediction import predict
 
     potential = load(config.start.model)
+    _check_head(potential.config.head)
+    if potential.energy_scale.reduce != "sum":
+        raise InputError(f"Model '{config.start.model}' averages its output over the atoms and can't be fine-tuned.")
     if config.model not in (type(config.model)(), potential.config):
         raise InputError("[model] can't be changed when fine-tuning: leave the table out.")
     labelled = [s for s in systems if s.labels.energy is not None]
@@ -56,6 +60,11 @@ def _warm_start(config: TrainConfig, systems: Sequence[System]) -> Potential:
     old = potential.energy_scale.reference
     reference = {s: old.get(s, 0.0) + change.get(s, 0.0) for s in SYMBOLS if s in old or s in change}
     return replace(potential, energy_scale=replace(potential.energy_scale, reference=reference))
+
+
+def _check_head(head: str) -> None:
+    if head != "energy":
+        raise InputError(f"Only models that predict an energy can be trained, this one predicts '{head}'.")
 
 
 def trainable_mask(params: Any, freeze: Sequence[str]) -> Any:

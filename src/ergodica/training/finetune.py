@@ -1,0 +1,84 @@
+"""Fine-tuning in one call: a trained model and a few labelled structures in, a better model for them out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ergodica.system import System, as_systems
+from ergodica.training.loop import TrainResult, train
+from ergodica.training.options import DataOptions, LossOptions, OptimizerOptions, RunOptions, StartOptions, TrainConfig
+from ergodica.training.splits import Splits, hold_out
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+__all__ = ["finetune"]
+
+
+def finetune(  # noqa: PLR0913  one parameter an option
+    model: str | Path,
+    structures: Sequence[System | Atoms],
+    *,
+    output: str | Path,
+    validation: Sequence[System | Atoms] = (),
+    validation_fraction: float = 0.1,
+    freeze: Sequence[str] = (),
+    replay: Sequence[System | Atoms] = (),
+    replay_ratio: float = 0.5,
+    epochs: int = 50,
+    batch_size: int = 4,
+    learning_rate: float = 1e-4,
+    loss: LossOptions | None = None,
+    seed: int = 0,
+    resume: bool = False,
+    overwrite: bool = False,
+    report: Callable[[dict[str, float]], None] | None = None,
+) -> TrainResult:
+    """Go on training a model with your own data; for more options write a `TrainConfig` and call `train`.
+
+    Reference energies are refitted first, so that the data may be of another level of theory.
+
+    Args:
+        model: name of a shipped model, or path of a model file.
+        structures: labelled structures to learn from.
+        output: folder of checkpoints, metrics and the final model.
+        validation: labelled structures to choose the best step by.
+        validation_fraction: share of `structures` set aside when there is no `validation`.
+        freeze: beginnings of the names of parameters to leave alone, such as "embedding" or "layer_0".
+        replay: earlier data mixed in, against forgetting.
+        replay_ratio: replayed structures for each new one.
+        epochs: passes over the data.
+        batch_size: structures a step.
+        learning_rate: its peak.
+        loss: what is minimised.
+        seed: of split and order.
+        resume: continue from the checkpoint in `output`, if there is one.
+        overwrite: replace the run that `output` holds.
+        report: called with a dictionary of running errors, as by `train`.
+
+    Raises:
+        InputError: as `train` does.
+        WorkFailed: as `train` does.
+    """
+    from ergodica.potentials import load
+
+    start = load(str(model))
+    fitted, checked = as_systems(structures), as_systems(validation)
+    if not checked:
+        fitted, checked = hold_out(fitted, validation_fraction, True, seed)
+    name = start.info.name
+    config = TrainConfig(
+        model=start.config,
+        data=DataOptions(validation_fraction=validation_fraction),
+        loss=loss or LossOptions(),
+        optimizer=OptimizerOptions(learning_rate=learning_rate, warmup=100),
+        run=RunOptions(epochs=epochs, batch_size=batch_size, seed=seed),
+        start=StartOptions(model=str(model), freeze=tuple(freeze), replay_ratio=replay_ratio),
+        info=replace(start.info, name=f"{name}-finetuned", errors={}, notes=f"Fine-tuned from {name}."),
+        output=str(output),
+    )
+    splits = Splits(fitted, checked, as_systems(replay))
+    return train(config, splits, resume=resume, overwrite=overwrite, report=report)
