@@ -33,7 +33,7 @@ def save_tree(path: str | Path, tree: Any, header: Mapping[str, Any]) -> None:
     """
     from safetensors.numpy import save
 
-    leaves = {_name(keys): np.ascontiguousarray(leaf) for keys, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]}
+    leaves = {_name(keys): np.asarray(leaf, order="C") for keys, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]}
     atomic_write(path, save(leaves, metadata={"ergodica": json.dumps(header)}))
 
 

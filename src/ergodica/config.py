@@ -31,11 +31,18 @@ def from_dict(cls: type[T], values: Mapping[str, Any], where: str) -> T:
     converter = cattrs.Converter(forbid_extra_keys=True)
     try:
         return converter.structure(dict(values), cls)
-    except InputError as error:
-        raise InputError(f"{where}: {error}") from error
     except Exception as error:  # cattrs wraps whatever the fields raise
-        inner = cattrs.transform_error(error)
-        raise InputError(f"{where}: {inner[0] if inner else error}.") from error
+        own = _input_error(error)
+        inner = [str(own)] if own else cattrs.transform_error(error)
+        raise InputError(f"{where}: {inner[0] if inner else error}") from error
+
+
+def _input_error(error: BaseException) -> InputError | None:
+    """The `InputError` a dataclass raised when it was made, out of the group cattrs put it into."""
+    if isinstance(error, InputError):
+        return error
+    inner = error.exceptions if isinstance(error, BaseExceptionGroup) else ()
+    return next((found for found in map(_input_error, inner) if found), None)
 
 
 def check_keys(cls: type, values: Mapping[str, Any], where: str) -> None:

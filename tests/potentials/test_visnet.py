@@ -187,7 +187,7 @@ def test_lone_atom_and_symmetric_sites_stay_finite(options):
 
 
 def stress_jump(softening: float) -> float:
-    """Change of the virial's derivative along a shear of a perfect cubic crystal when the shear changes its sign, eV."""
+    """Change of the shear virial of a perfect cubic crystal when a tiny shear changes its sign, eV."""
     potential = small_potential(softening=softening)
     shear = np.zeros((3, 3))
     shear[0, 1] = shear[1, 0] = 1.0

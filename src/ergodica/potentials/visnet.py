@@ -1,7 +1,7 @@
 """ViSNet: an equivariant graph transformer with vector-scalar interactive message passing.
 
-Wang et al., Nat. Commun. 15, 313 (2024), doi:10.1038/s41467-023-43720-2. Beyond the published programs it takes periodic
-cells, and has a smooth mode: energy and forces are continuous when an atom crosses the cut-off.
+Wang et al., Nat. Commun. 15, 313 (2024), doi:10.1038/s41467-023-43720-2. Beyond the published programs it takes
+periodic cells, and has a smooth mode: energy and forces are continuous when an atom crosses the cut-off.
 """
 
 from __future__ import annotations

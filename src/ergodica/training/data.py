@@ -115,10 +115,11 @@ def buckets(samples: Sequence[Sample], batch_size: int, loops: bool) -> list[tup
     groups = []
     for width in np.unique(widths):
         members = np.flatnonzero(widths == width)
-        sizes = np.sort([len(samples[i].system) for i in members])
+        chosen = [samples[i] for i in members.tolist()]
+        sizes = np.sort([len(s.system) for s in chosen])
         # the largest batch that can occur; never overflows whatever the shuffle
         atoms = int(sizes[-batch_size:].sum())
-        tight = max(_width(samples[i], loops) for i in members)
+        tight = max(_width(s, loops) for s in chosen)
         groups.append((Capacity(atoms, max(tight, 1), batch_size), members))
     return groups
 

@@ -43,7 +43,7 @@ def _warm_start(config: TrainConfig, systems: Sequence[System]) -> Potential:
     data. Elements the old table knows and the new data lacks keep their shift relative to it.
     """
     from ergodica.potentials import load
-    from ergodica.prediction import predict
+    from ergodica.prediction import Prediction, predict
 
     potential = load(config.start.model)
     _check_head(potential.config.head)
@@ -55,7 +55,8 @@ def _warm_start(config: TrainConfig, systems: Sequence[System]) -> Potential:
     if not labelled:
         return potential
     energies = np.array([s.labels.energy for s in labelled], float)
-    residual = energies - np.array([p.energy for p in predict(potential, labelled)])
+    predictions = predict(potential, labelled)
+    residual = energies - np.array([p.energy for p in predictions if isinstance(p, Prediction)])
     change = fit_reference(labelled, residual.tolist())
     old = potential.energy_scale.reference
     reference = {s: old.get(s, 0.0) + change.get(s, 0.0) for s in SYMBOLS if s in old or s in change}
