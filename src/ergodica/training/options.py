@@ -233,16 +233,5 @@ def parse_config(table: Mapping[str, Any], where: str) -> TrainConfig:
     for name, section in table.items():
         if not isinstance(section, Mapping):
             raise InputError(f"{where}: '{name}' must be a table, write [{name}].")
-        parts[name] = _section(SECTIONS[name], section, f"{where} [{name}]")
+        parts[name] = from_dict(SECTIONS[name], section, f"{where} [{name}]")
     return TrainConfig(**parts)
-
-
-def _section(cls: type, values: Mapping[str, Any], where: str) -> Any:
-    """One table; what the options themselves object to is told in their words."""
-    try:
-        return from_dict(cls, values, where)
-    except InputError as error:
-        told = [inner for inner in getattr(error.__cause__, "exceptions", ()) if isinstance(inner, InputError)]
-        if told:
-            raise InputError(f"{where}: {told[0]}") from error
-        raise
