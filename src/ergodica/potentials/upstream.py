@@ -34,6 +34,9 @@ LIGHTNING_KEYS = {
 }  # fmt: skip
 """AI2BMD hyper-parameters that have a namesake among the fields of `ViSNetConfig`."""
 
+FIRST_LAYER = ("layernorm", "q_proj", "k_proj", "v_proj", "dk_proj", "dv_proj", "o_proj", "s2_proj")
+"""What acts in the first layer."""
+
 HEAD_NAMES = {
     "Scalar": "energy",
     "DipoleMoment": "dipole",
@@ -188,6 +191,8 @@ def _parameters(reader: _Reader, config: ViSNetConfig) -> dict[str, Any]:
     for layer in range(config.layers):
         last = layer == config.layers - 1
         params[f"layer_{layer}"] = _layer(reader, f"{root}vis_mp_layers.{layer}.", config, last)
+    # vectors are zero before the first layer, where upstream's parameters for them change nothing
+    params["layer_0"] = {name: params["layer_0"][name] for name in FIRST_LAYER}
     _check_shapes(params, config)
     return params
 

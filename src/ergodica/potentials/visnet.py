@@ -124,10 +124,11 @@ class ViSNet(nn.Module):
         radial = self._radial_basis(distance)
         x = self._embed(numbers, radial, valid & (distance > 0), edges)
         f = (x[:, None] + gather(x, neighbors)) * Dense(config.hidden, "edge_embedding")(radial)
-        v = jnp.zeros((len(numbers), edges.angular.shape[-1], config.hidden), x.dtype)
+        v: Array | None = None
         for layer in range(config.layers):
             last = layer == config.layers - 1
             x, v, f = ViSNetLayer(config, last, name=f"layer_{layer}")(x, v, f, edges)
+        assert v is not None, "there is at least one layer"
         x = LayerNorm("out_norm")(x)
         v = VectorNorm(config.vecnorm, config.trainable_vecnorm, name="vec_out_norm")(v)
         return HEADS[config.head](config.hidden, config.softening, config.activation, name="head")(x, v)
@@ -169,36 +170,39 @@ class ViSNet(nn.Module):
 
 
 class ViSNetLayer(nn.Module):
-    """One vector-scalar interactive message passing layer (eqs. 6-13 of the paper)."""
+    """One vector-scalar interactive message passing layer (eqs. 6-13 of the paper).
+
+    The first layer meets no vectors: every term made from them vanishes exactly, so it has no parameters for them.
+    """
 
     config: ViSNetConfig
     last: bool
 
     @nn.compact
     def __call__(
-        self, x: Float[Array, "A H"], v: Float[Array, "A S H"], f: Float[Array, "A K H"], edges: _Edges
+        self, x: Float[Array, "A H"], v: Float[Array, "A S H"] | None, f: Float[Array, "A K H"], edges: _Edges
     ) -> tuple[Float[Array, "A H"], Float[Array, "A S H"], Float[Array, "A K H"]]:
         """Updated scalars, vectors and edge features; the last layer leaves the edges alone."""
         config = self.config
         hidden, act = config.hidden, ACTIVATIONS[config.activation]
-        xn = LayerNorm("layernorm")(x)
-        vn = VectorNorm(config.vecnorm, config.trainable_vecnorm, name="vec_layernorm")(v)
-        message = self._attend(xn, f, edges)
         envelope = edges.envelope[..., None]
-        # one product for each piece: slices of a wide one would cost padding in the backward pass
-        s1, s2 = (act(Dense(hidden, f"s{part}_proj")(message)) * envelope for part in (1, 2))
-        dv = pair_sum(vn, s1, edges.neighbors) + jnp.einsum("aks,akh->ash", edges.angular, s2)
-        v1, v2, v3 = (Dense(hidden, f"vec{part}_proj", bias=False)(vn) for part in (1, 2, 3))
-        inner = jnp.sum(v1 * v2, axis=1)
+        message = self._attend(LayerNorm("layernorm")(x), f, edges)
         out = Dense((4 if config.vertex == "node" else 3) * hidden, "o_proj")(message.sum(axis=1))
         o1, o2, *rest = jnp.split(out, out.shape[-1] // hidden, axis=-1)
-        dx = inner * o2 + rest[-1]
+        x = x + rest[-1]
+        # one product for each piece: slices of a wide one would cost padding in the backward pass
+        s2 = act(Dense(hidden, "s2_proj")(message)) * envelope
+        along = jnp.einsum("aks,akh->ash", edges.angular, s2)
+        if v is None:
+            return x, along, f
+        vn = VectorNorm(config.vecnorm, config.trainable_vecnorm, name="vec_layernorm")(v)
+        s1 = act(Dense(hidden, "s1_proj")(message)) * envelope
+        v1, v2, v3 = (Dense(hidden, f"vec{part}_proj", bias=False)(vn) for part in (1, 2, 3))
+        x = x + jnp.sum(v1 * v2, axis=1) * o2
         if config.vertex == "node":
-            dx = dx + jnp.sum(self._dihedral(vn, edges) * envelope, axis=1) * rest[0]
-        dv = dv + v3 * o1[:, None]
-        if not self.last:
-            f = f + self._edge_update(vn, f, edges)
-        return x + dx, v + dv, f
+            x = x + jnp.sum(self._dihedral(vn, edges) * envelope, axis=1) * rest[0]
+        v = v + along + pair_sum(vn, s1, edges.neighbors) + v3 * o1[:, None]
+        return x, v, f if self.last else f + self._edge_update(vn, f, edges)
 
     def _attend(self, xn: Float[Array, "A H"], f: Float[Array, "A K H"], edges: _Edges) -> Float[Array, "A K H"]:
         """Messages v_j · dv · attention, without softmax; zero where there is no edge."""
