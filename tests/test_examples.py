@@ -1,0 +1,51 @@
+"""What the README and the examples show runs as shown, and every shipped model stands by its card."""
+
+from __future__ import annotations
+
+import re
+import runpy
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase.build import molecule
+
+from ergodica import load, predict
+from ergodica.potentials import shipped
+from ergodica.training import read_config
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_readme_python_runs_and_prints_nothing(capsys):
+    (block,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    names: dict = {}
+    exec(block, names)
+    assert np.linalg.norm(names["predictions"][0].forces, axis=1).max() < 0.02
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_demo_writes_one_page(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["demo.py", "-o", str(tmp_path), "--steps", "40"])
+    runpy.run_path(str(ROOT / "examples" / "demo.py"), run_name="__main__")
+    page = (tmp_path / "tour.html").read_text()
+    assert page.count("data:image/png") == 3 and "visnet-rmd17-ethanol" in page
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "examples" / "train").glob("*.toml")), ids=lambda p: p.stem)
+def test_training_examples_are_valid(path):
+    assert read_config(path).info.name == f"visnet-{path.stem}"
+
+
+@pytest.mark.parametrize("name", shipped())
+def test_shipped_models_have_a_complete_card(name):
+    info = load(name).info
+    assert info.name == name and info.elements and info.errors and info.reproduce and info.licence != "unknown"
+    assert "test_forces_mae_eV_per_A" in info.errors
+
+
+def test_shipped_ethanol_has_ethanols_shape():
+    (found,) = predict(load("visnet-rmd17-ethanol"), molecule("CH3CH2OH"))
+    assert -4211 < found.energy < -4209
+    assert np.abs(found.forces.sum(axis=0)).max() < 1e-4
