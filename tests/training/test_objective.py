@@ -21,12 +21,11 @@ from ergodica.training.data import Chunk, Loader, prepare
 from ergodica.training.objective import (
     Errors,
     TrainState,
-    learning_rate,
     loss_and_errors,
     make_chunk_step,
-    make_transformation,
     penalty,
 )
+from ergodica.training.optimizer import learning_rate, make_transformation
 from ergodica.training.options import LossOptions, OptimizerOptions
 from ergodica.training.record import summary
 from ergodica.training.start import trainable_mask
@@ -171,23 +170,6 @@ def test_frozen_parameters_stay_bit_for_bit():
     for tree in (state.params, state.ema):
         assert np.array_equal(tree["params"]["b"], START["params"]["b"])
         assert not np.array_equal(tree["params"]["a"], START["params"]["a"])
-
-
-@pytest.mark.parametrize(
-    ("options", "step", "factor", "expected"),
-    [
-        (OptimizerOptions(learning_rate=1.0, warmup=10), 0, 1.0, 0.0),
-        (OptimizerOptions(learning_rate=1.0, warmup=10), 5, 1.0, 0.5),
-        (OptimizerOptions(learning_rate=1.0, warmup=10), 55, 1.0, 0.5),
-        (OptimizerOptions(learning_rate=1.0, warmup=10, min_learning_rate=0.2), 100, 1.0, 0.2),
-        (OptimizerOptions(learning_rate=1.0, warmup=1000), 10, 1.0, 1.0),  # a tenth of the run at most
-        (OptimizerOptions(learning_rate=1.0, warmup=0, schedule="constant"), 99, 1.0, 1.0),
-        (OptimizerOptions(learning_rate=1.0, warmup=0, schedule="plateau"), 50, 0.25, 0.25),
-        (OptimizerOptions(learning_rate=1.0, warmup=0, schedule="plateau", min_learning_rate=0.1), 50, 0.01, 0.1),
-    ],
-)
-def test_learning_rate(options, step, factor, expected):
-    assert float(learning_rate(options, 100)(jnp.array(step), jnp.array(factor))) == pytest.approx(expected, abs=1e-6)
 
 
 TWO_DEVICES = """

@@ -27,12 +27,11 @@ from ergodica.training.data import Loader, Sample, chunks, prepare
 from ergodica.training.objective import (
     Errors,
     TrainState,
-    learning_rate,
     loss_and_errors,
     make_chunk_step,
     make_evaluate,
-    make_transformation,
 )
+from ergodica.training.optimizer import learning_rate, make_transformation
 from ergodica.training.options import TrainConfig
 from ergodica.training.record import Record, summary
 from ergodica.training.splits import Splits

@@ -8,22 +8,20 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
 from jaxtyping import Array, Float
 
 from ergodica.potentials.potential import ModelConfig, derivatives
 from ergodica.system import Batch
 from ergodica.training.data import Chunk, Targets
+from ergodica.training.optimizer import make_transformation
 from ergodica.training.options import LossOptions, OptimizerOptions
 
 __all__ = [
     "Errors",
     "TrainState",
-    "learning_rate",
     "loss_and_errors",
     "make_chunk_step",
     "make_evaluate",
-    "make_transformation",
 ]
 
 
@@ -109,30 +107,6 @@ def loss_and_errors(
         loss=loss,
         batches=1.0 * (targets.has_energy.sum() + targets.has_forces.sum() + targets.has_stress.sum() > 0),
     )
-
-
-def learning_rate(options: OptimizerOptions, total_steps: int) -> Callable[[Array, Array], Array]:
-    """Learning rate by step and plateau factor, never below the floor (but for the very first step of a warm-up).
-
-    Warm-up, over a tenth of the run at most; then constant or a cosine from peak to floor over the rest of the run.
-    """
-    peak, floor = options.learning_rate, options.min_learning_rate
-    warmup = min(options.warmup, total_steps // 10)
-    rest = max(total_steps - warmup, 1)
-    if options.schedule == "cosine":
-        after = optax.cosine_decay_schedule(peak, rest, alpha=floor / peak)
-    else:
-        after = optax.constant_schedule(peak)
-    schedule = optax.join_schedules([optax.linear_schedule(0.0, peak, max(warmup, 1)), after], [warmup])
-    return lambda step, factor: jnp.maximum(schedule(step) * factor, floor * (step > 0))
-
-
-def make_transformation(options: OptimizerOptions) -> optax.GradientTransformation:
-    """Clipping and Adam or AMSGrad with decoupled decay; the learning rate is applied by the step."""
-    adam = optax.scale_by_adam() if options.kind == "adamw" else optax.scale_by_amsgrad()
-    clip = [optax.clip_by_global_norm(options.clip)] if options.clip else []
-    decay = [optax.add_decayed_weights(options.weight_decay)] if options.weight_decay else []
-    return optax.chain(*clip, adam, *decay)
 
 
 def make_chunk_step(

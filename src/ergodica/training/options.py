@@ -77,10 +77,10 @@ class LossOptions:
 
 @dataclass(frozen=True)
 class OptimizerOptions:
-    """AdamW or AMSGrad with warm-up, schedule, clipping and an exponential moving average of the parameters.
+    """Muon, AdamW or AMSGrad with warm-up, schedule, clipping and an exponential moving average of the parameters.
 
     Attributes:
-        kind: "adamw" or "amsgrad".
+        kind: "muon", "adamw" or "amsgrad"; all take learning rates of one scale.
         learning_rate: peak value.
         min_learning_rate: floor of every schedule.
         weight_decay: decoupled decay.
@@ -92,7 +92,7 @@ class OptimizerOptions:
         plateau_patience: see `plateau_factor`.
     """
 
-    kind: Literal["adamw", "amsgrad"] = "adamw"
+    kind: Literal["muon", "adamw", "amsgrad"] = "adamw"
     learning_rate: float = 1e-3
     min_learning_rate: float = 1e-6
     weight_decay: float = 0.0
