@@ -15,6 +15,7 @@ import jax
 import numpy as np
 from jaxtyping import Float, Int
 
+from ergodica.buckets import cheapest_ranges
 from ergodica.errors import InputError, WorkFailed
 from ergodica.neighbors import Capacity, find_edges, pack, round_up
 from ergodica.potentials.potential import Derivatives, EnergyScale, Potential, compiled_derivatives, property_function
@@ -151,24 +152,14 @@ def plan(
 
 
 def _groups(sizes: Int[np.ndarray, " S"], buckets: Int[np.ndarray, " S"]) -> list[tuple[int, int]]:
-    """Ranges of widths that share a shape: the partition with the least padded slots plus cost of compiling.
-
-    Dynamic programming over the ends of the ranges; there are a few dozen distinct widths at most.
-    """
+    """Ranges of widths that share a shape: the partition with the least padded slots plus cost of compiling."""
     levels, inverse = np.unique(buckets, return_inverse=True)
     before = np.concatenate([[0], np.cumsum(np.bincount(inverse, weights=sizes, minlength=len(levels)))])
-    best: list[tuple[float, int]] = [(0.0, 0)]
-    for end in range(1, len(levels) + 1):
-        costs = [
-            best[start][0] + (before[end] - before[start]) * levels[end - 1] + COMPILE_COST for start in range(end)
-        ]
-        best.append((min(costs), int(np.argmin(costs))))
-    ranges, end = [], len(levels)
-    while end > 0:
-        start = best[end][1]
-        ranges.append((int(levels[start]), int(levels[end - 1])))
-        end = start
-    return ranges[::-1]
+
+    def cost(start: int, end: int) -> float:
+        return float((before[end] - before[start]) * levels[end - 1] + COMPILE_COST)
+
+    return [(int(levels[start]), int(levels[end - 1])) for start, end in cheapest_ranges(len(levels), cost)]
 
 
 def _fill(

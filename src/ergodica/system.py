@@ -200,6 +200,11 @@ class Neighbors:
     mask: Bool[Array, "A K"]
     reverse: Int[Array, "A K"]
 
+    @property
+    def width(self) -> int:
+        """Slots of a row, K."""
+        return self.index.shape[1]
+
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)

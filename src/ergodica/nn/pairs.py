@@ -1,11 +1,13 @@
 """Sums over neighbours in the dense layout, closed under differentiation without a single scatter.
 
 With `reverse` at hand (see `ergodica.system.Neighbors`), the transpose of "read the sender" is "read the opposite edge
-and sum the row". Four bilinear operations are enough for message passing, and each one's derivatives are again among
-the four:
+and sum the row". Seven operations are enough for message passing, and each one's derivatives are again among them:
 
+    spread(x)[i,k]        = x[i]
     gather(x)[i,k]        = x[j]
     swap(w)[i,k]          = w on the opposite edge
+    slot_sum(w)[i]        = sum_k w[i,k]
+    collect(w)[j]         = sum of w over the edges that j sends, which is slot_sum(swap(w))
     pair_sum(V, w)[i,s]   = sum_k V[j,s] w[i,k]
     pair_dot(a, b)[i,k]   = sum_s a[i,s] b[j,s]
 
@@ -14,13 +16,15 @@ where j = index[i, k]. Slots without an edge read as zero. The [A, K, S, H] arra
 
 from __future__ import annotations
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ergodica.system import Neighbors
 
-__all__ = ["gather", "pair_dot", "pair_sum", "swap"]
+__all__ = ["collect", "gather", "pair_dot", "pair_sum", "slot_sum", "spread", "swap"]
 
 
 def _masked(values: Array, neighbors: Neighbors) -> Array:
@@ -41,8 +45,9 @@ def _slot(x: Array, k: Array) -> Array:
 def _by_slot() -> bool:
     """Whether to loop over the K slots, as CPUs like it.
 
-    XLA's CPU compiler fuses a gather with whatever made its operand and so computes that K times over; the operands of
-    a loop are made once, and the sum stays in the cache. GPUs do better with one fused kernel.
+    XLA's CPU compiler fuses a gather with whatever made its operand and so computes that K times over, and sums along a
+    middle axis number by number; the operands of a loop are made once, its sums run along the channels and stay in the
+    cache. GPUs do better with one fused kernel.
     """
     return jax.default_backend() == "cpu"
 
@@ -57,6 +62,39 @@ def swap(w: Float[Array, "A K ..."], neighbors: Neighbors) -> Float[Array, "A K 
 def gather(x: Float[Array, "A H"], neighbors: Neighbors) -> Float[Array, "A K H"]:
     """The sender's features on every edge."""
     return _masked(_rows(x, neighbors.index), neighbors)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(1,))
+def spread(x: Float[Array, "A H"], slots: int) -> Float[Array, "A K H"]:
+    """The receiver's features on every edge."""
+    return jnp.broadcast_to(x[:, None], (x.shape[0], slots, *x.shape[1:]))
+
+
+def slot_sum(w: Float[Array, "A K H"]) -> Float[Array, "A H"]:
+    """Sum over the edges of each receiver."""
+    return _slot_sum(w, w.shape[1])
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(1,))
+def _slot_sum(w: Array, slots: int) -> Array:
+    if not _by_slot():
+        return w.sum(axis=1)
+    start = jnp.zeros((w.shape[0], *w.shape[2:]), w.dtype)
+    return jax.lax.fori_loop(0, slots, lambda k, total: total + _slot(w, k), start)
+
+
+@jax.custom_vjp
+def collect(w: Float[Array, "A K H"], neighbors: Neighbors) -> Float[Array, "A H"]:
+    """Sum over the edges of each sender."""
+    if not _by_slot():
+        return swap(w, neighbors).sum(axis=1)
+    flat = w.reshape(-1, *w.shape[2:])
+
+    def add(k: Array, total: Array) -> Array:
+        rows = _rows(flat, _slot(neighbors.reverse, k))
+        return total + jnp.where(_slot(neighbors.mask, k)[:, None], rows, 0)
+
+    return jax.lax.fori_loop(0, w.shape[1], add, jnp.zeros((w.shape[0], *w.shape[2:]), w.dtype))
 
 
 @jax.custom_vjp
@@ -86,10 +124,6 @@ def pair_dot(a: Float[Array, "A S H"], b: Float[Array, "A S H"], neighbors: Neig
     return _masked(jax.lax.fori_loop(0, neighbors.index.shape[1], put, empty), neighbors)
 
 
-def _gather_bwd(neighbors: Neighbors, g: Array) -> tuple[Array, None]:
-    return swap(g, neighbors).sum(axis=1), None
-
-
 def _pair_sum_bwd(residuals: tuple[Array, Array, Neighbors], g: Array) -> tuple[Array, Array, None]:
     v, w, neighbors = residuals
     return pair_sum(g, swap(w, neighbors), neighbors), pair_dot(g, v, neighbors), None
@@ -101,6 +135,9 @@ def _pair_dot_bwd(residuals: tuple[Array, Array, Neighbors], g: Array) -> tuple[
 
 
 swap.defvjp(lambda w, n: (swap(w, n), n), lambda n, g: (swap(g, n), None))
-gather.defvjp(lambda x, n: (gather(x, n), n), _gather_bwd)
+spread.defvjp(lambda x, k: (spread(x, k), None), lambda k, _, g: (slot_sum(g),))
+_slot_sum.defvjp(lambda w, k: (_slot_sum(w, k), None), lambda k, _, g: (spread(g, k),))
+gather.defvjp(lambda x, n: (gather(x, n), n), lambda n, g: (collect(g, n), None))
+collect.defvjp(lambda w, n: (collect(w, n), n), lambda n, g: (gather(g, n), None))
 pair_sum.defvjp(lambda v, w, n: (pair_sum(v, w, n), (v, w, n)), _pair_sum_bwd)
 pair_dot.defvjp(lambda a, b, n: (pair_dot(a, b, n), (a, b, n)), _pair_dot_bwd)

@@ -16,7 +16,7 @@ from jaxtyping import Array, Bool, Float, Int
 from ergodica.errors import InputError
 from ergodica.nn.geometry import angular_features, safe_norm, unit_vectors
 from ergodica.nn.layers import ACTIVATIONS, Dense, LayerNorm, VectorNorm
-from ergodica.nn.pairs import gather, pair_dot, pair_sum, swap
+from ergodica.nn.pairs import gather, pair_dot, pair_sum, slot_sum, spread, swap
 from ergodica.nn.radial import (
     cosine_cutoff,
     expnorm_basis,
@@ -123,7 +123,7 @@ class ViSNet(nn.Module):
         edges = self._edges(vectors, distance, valid, neighbors)
         radial = self._radial_basis(distance)
         x = self._embed(numbers, radial, valid & (distance > 0), edges)
-        f = (x[:, None] + gather(x, neighbors)) * Dense(config.hidden, "edge_embedding")(radial)
+        f = (spread(x, neighbors.width) + gather(x, neighbors)) * Dense(config.hidden, "edge_embedding")(radial)
         v: Array | None = None
         for layer in range(config.layers):
             last = layer == config.layers - 1
@@ -187,7 +187,7 @@ class ViSNetLayer(nn.Module):
         hidden, act = config.hidden, ACTIVATIONS[config.activation]
         envelope = edges.envelope[..., None]
         message = self._attend(LayerNorm("layernorm")(x), f, edges)
-        out = Dense((4 if config.vertex == "node" else 3) * hidden, "o_proj")(message.sum(axis=1))
+        out = Dense((4 if config.vertex == "node" else 3) * hidden, "o_proj")(slot_sum(message))
         o1, o2, *rest = jnp.split(out, out.shape[-1] // hidden, axis=-1)
         x = x + rest[-1]
         # one product for each piece: slices of a wide one would cost padding in the backward pass
@@ -210,7 +210,7 @@ class ViSNetLayer(nn.Module):
         hidden, act = config.hidden, ACTIVATIONS[config.activation]
         q, k, v = (Dense(hidden, f"{part}_proj")(xn) for part in "qkv")
         dk, dv = (act(Dense(hidden, f"{part}_proj")(f)) for part in ("dk", "dv"))
-        products = q[:, None] * gather(k, edges.neighbors) * dk
+        products = spread(q, edges.neighbors.width) * gather(k, edges.neighbors) * dk
         logits = products.reshape(*products.shape[:2], config.heads, -1).sum(axis=-1)
         if config.smooth:
             logits = logits * (hidden // config.heads) ** -0.5

@@ -9,13 +9,19 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float
 
+from ergodica.buckets import cheapest_ranges
 from ergodica.elements import SYMBOLS
 from ergodica.errors import InputError
-from ergodica.neighbors import Capacity, Edges, find_edges, pack, round_up
+from ergodica.neighbors import Capacity, Edges, find_edges, pack
 from ergodica.potentials.potential import EnergyScale
 from ergodica.system import Batch, System
 
 __all__ = ["Chunk", "Loader", "Sample", "Targets", "chunks", "fit_reference", "force_scale", "prepare", "stacked"]
+
+# share of all slots that one more batch shape must spare
+WORTH_COMPILING = 0.02
+# structures whose slots differ by less than 6 % are never told apart
+LEVELS_PER_E = 16
 
 
 @dataclass(frozen=True)
@@ -110,18 +116,27 @@ def _width(sample: Sample, loops: bool) -> int:
 
 
 def buckets(samples: Sequence[Sample], batch_size: int, loops: bool) -> list[tuple[Capacity, np.ndarray]]:
-    """Group structures of like density of neighbours; every group has one batch shape."""
-    widths = np.array([round_up(_width(s, loops)) for s in samples])
-    groups = []
-    for width in np.unique(widths):
-        members = np.flatnonzero(widths == width)
-        chosen = [samples[i] for i in members.tolist()]
-        sizes = np.sort([len(s.system) for s in chosen])
+    """Group structures of like size; every group has one batch shape.
+
+    Another group costs a compilation, so it has to spare `WORTH_COMPILING` of the padded slots.
+    """
+    sizes = np.array([len(s.system) for s in samples])
+    widths = np.array([max(_width(s, loops), 1) for s in samples])
+    slots = sizes * widths
+    levels, level = np.unique((LEVELS_PER_E * np.log(slots)).astype(int), return_inverse=True)
+    members = [np.flatnonzero(level == k) for k in range(len(levels))]
+
+    def capacity(inside: np.ndarray) -> Capacity:
         # the largest batch that can occur; never overflows whatever the shuffle
-        atoms = int(sizes[-batch_size:].sum())
-        tight = max(_width(s, loops) for s in chosen)
-        groups.append((Capacity(atoms, max(tight, 1), batch_size), members))
-    return groups
+        return Capacity(int(np.sort(sizes[inside])[-batch_size:].sum()), int(widths[inside].max()), batch_size)
+
+    def cost(start: int, end: int) -> float:
+        inside = np.concatenate(members[start:end])
+        shape = capacity(inside)
+        return shape.atoms * shape.width * -(-len(inside) // batch_size) + WORTH_COMPILING * slots.sum()
+
+    groups = [np.sort(np.concatenate(members[a:b])) for a, b in cheapest_ranges(len(levels), cost)]
+    return [(capacity(inside), inside) for inside in groups]
 
 
 def make_targets(samples: Sequence[Sample], capacity: Capacity) -> Targets:
