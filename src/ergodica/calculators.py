@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from ergodica.neighbors import Capacity, Edges, VerletList, pack, round_up
 from ergodica.potentials import Potential, load
 from ergodica.potentials.potential import Derivatives, compiled_derivatives
 from ergodica.prediction import Precision, physical, placed_params, scope
-from ergodica.system import System
+from ergodica.system import Batch, System
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -102,9 +103,10 @@ class Calculator(ASECalculator):
         self._table = self.potential.energy_scale.table()
         self._verlet = VerletList(self.potential.cutoff, self.skin)
         self._width = 0
+        self._packed: tuple[Edges, float, Batch] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        derived = ("_function", "_params", "_table", "_verlet", "_width")
+        derived = ("_function", "_params", "_table", "_verlet", "_width", "_packed")
         return {key: value for key, value in self.__dict__.items() if key not in derived}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -130,11 +132,8 @@ class Calculator(ASECalculator):
             self.potential.check_elements(system.numbers, system.name)
             self._width = 0
         edges = self._verlet.update(system)
-        capacity = Capacity(len(system), self._room(system, edges), 1)
-        dtype = np.dtype(self.precision).type
-        batch = pack([system], [edges], capacity, loops=self.potential.config.loops, dtype=dtype)
         with scope(self.precision):
-            output = jax.tree.map(np.asarray, self._function(self._params, batch))
+            output = jax.tree.map(np.asarray, self._function(self._params, self._batch_of(system, edges)))
         host = Derivatives(output.energies, output.forces, output.virial[0])
         found = physical(self.potential.energy_scale, self._table, system, host)
         self.results = {
@@ -145,6 +144,15 @@ class Calculator(ASECalculator):
         }
         if found.stress is not None:
             self.results["stress"] = full_3x3_to_voigt_6_stress(found.stress)
+
+    def _batch_of(self, system: System, edges: Edges) -> Batch:
+        """The packed structure; between two changes of the neighbours only positions travel to the device."""
+        dtype = np.dtype(self.precision).type
+        if self._packed is None or self._packed[0] is not edges or self._packed[1] != system.charge:
+            capacity = Capacity(len(system), self._room(system, edges), 1)
+            batch = pack([system], [edges], capacity, loops=self.potential.config.loops, dtype=dtype)
+            self._packed = edges, system.charge, jax.device_put(batch, _find_device(self.device))
+        return replace(self._packed[2], positions=system.positions.astype(dtype))  # type: ignore[arg-type]
 
     def _room(self, system: System, edges: Edges) -> int:
         """Width of the rows of neighbours: as it was while it suffices, so that nothing is compiled again."""

@@ -134,7 +134,8 @@ class VerletList:
     """Edges along a trajectory: found once with a skin, then filtered until an atom has moved half of it.
 
     The filtered list is exact at every step, so the skin costs the network nothing. A change of the cell, of the
-    elements or of the periodicity rebuilds the list.
+    elements or of the periodicity rebuilds the list. While no pair crosses the cut-off, `update` returns one and the
+    same object, so that what was made from it can be kept.
 
     Args:
         cutoff: radius of interaction, Å.
@@ -147,12 +148,14 @@ class VerletList:
         self.builds = 0
         self._anchor: System | None = None
         self._edges: Edges | None = None
+        self._keep: Bool[np.ndarray, " E"] | None = None
+        self._kept: Edges | None = None
 
     def update(self, system: System) -> Edges:
         """Edges of `system` shorter than the cut-off."""
         if self._edges is None or not self._valid(system):
             self._edges = find_edges(system, self.cutoff + self.skin)
-            self._anchor = system
+            self._anchor, self._kept = system, None
             self.builds += 1
         edges = self._edges
         vectors = system.positions[edges.senders] - system.positions[edges.receivers] + edges.shifts @ system.cell
@@ -160,8 +163,10 @@ class VerletList:
         if squared.size and squared.min() < OVERLAP**2:
             find_edges(system, self.cutoff)  # raises with the names of the atoms
         keep = squared < self.cutoff**2
-        # rounding may tell an edge from its opposite at the very cut-off, where both count for nothing
-        return edges.select(keep & keep[edges.reverse])
+        keep &= keep[edges.reverse]  # rounding may tell an edge from its opposite at the very cut-off
+        if self._kept is None or not np.array_equal(keep, self._keep):
+            self._keep, self._kept = keep, edges.select(keep)
+        return self._kept
 
     def _valid(self, system: System) -> bool:
         anchor = self._anchor

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import jax
 import numpy as np
 import pytest
@@ -10,7 +12,8 @@ from hypothesis import strategies as st
 from jax.test_util import check_grads
 
 from ergodica.neighbors import Edges, dense_neighbors, find_edges, pack
-from ergodica.nn.pairs import gather, pair_dot, pair_sum, swap
+from ergodica.nn import pairs as pairs_module
+from ergodica.nn.pairs import collect, gather, pair_dot, pair_sum, slot_sum, spread, swap
 from ergodica.potentials.potential import derivatives
 from ergodica.system import Neighbors
 from tests.helpers.small import random_crystal, small_potential
@@ -49,6 +52,15 @@ def arrays(rng: np.random.Generator) -> dict[str, np.ndarray]:
     }
 
 
+@pytest.fixture(params=[True, False], ids=["loops over slots", "one kernel"], scope="module")
+def layout(request) -> Iterator[None]:
+    """The way of CPUs and the way of GPUs."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pairs_module, "_by_slot", lambda: request.param)
+        yield
+
+
+@pytest.mark.usefixtures("layout")
 @given(st.integers(0, 10_000))
 def test_operations_equal_plain_loops(seed):
     rng = np.random.default_rng(seed)
@@ -57,17 +69,24 @@ def test_operations_equal_plain_loops(seed):
     expected = {
         "gather": np.zeros((ATOMS, WIDTH, CHANNELS)),
         "swap": np.zeros((ATOMS, WIDTH, CHANNELS)),
+        "collect": np.zeros((ATOMS, CHANNELS)),
+        "spread": values["x"][:, None] + np.zeros((ATOMS, WIDTH, CHANNELS)),
+        "slot_sum": values["w"].sum(axis=1),
         "pair_sum": np.zeros((ATOMS, COMPONENTS, CHANNELS)),
         "pair_dot": np.zeros((ATOMS, WIDTH, CHANNELS)),
     }
     for i, k, j, row, column in slots(neighbors):
         expected["gather"][i, k] = values["x"][j]
         expected["swap"][i, k] = values["w"][row, column]
+        expected["collect"][j] += values["w"][i, k]
         expected["pair_sum"][i] += values["a"][j] * values["w"][i, k]
         expected["pair_dot"][i, k] = (values["a"][i] * values["b"][j]).sum(axis=0)
     found = {
         "gather": gather(values["x"], neighbors),
         "swap": swap(values["w"], neighbors),
+        "collect": collect(values["w"], neighbors),
+        "spread": spread(values["x"], WIDTH),
+        "slot_sum": slot_sum(values["w"]),
         "pair_sum": pair_sum(values["a"], values["w"], neighbors),
         "pair_dot": pair_dot(values["a"], values["b"], neighbors),
     }
@@ -78,11 +97,15 @@ def test_operations_equal_plain_loops(seed):
 OPERATIONS = {
     "gather": (gather, ("x",)),
     "swap": (swap, ("w",)),
+    "collect": (collect, ("w",)),
+    "spread": (lambda x, _: spread(x, WIDTH), ("x",)),
+    "slot_sum": (lambda w, _: slot_sum(w), ("w",)),
     "pair_sum": (pair_sum, ("a", "w")),
     "pair_dot": (pair_dot, ("a", "b")),
 }
 
 
+@pytest.mark.usefixtures("layout")
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_first_and_second_derivatives(name):
     rng = np.random.default_rng(7)

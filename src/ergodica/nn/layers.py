@@ -22,9 +22,14 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
 }
 
 
-def Dense(features: int, name: str, *, bias: bool = True) -> nn.Dense:
-    """A dense layer with Xavier-uniform weights and zero bias."""
-    return nn.Dense(features, use_bias=bias, kernel_init=nn.initializers.xavier_uniform(), name=name)
+def Dense(features: int, name: str, *, bias: bool = True) -> Callable[[Array], Array]:
+    """A dense layer with Xavier-uniform weights and zero bias.
+
+    It works on one axis of rows: for a product over several leading axes XLA's CPU compiler makes the gradient of the
+    weights from transposed copies of the operands.
+    """
+    layer = nn.Dense(features, use_bias=bias, kernel_init=nn.initializers.xavier_uniform(), name=name)
+    return lambda x: layer(x.reshape(-1, x.shape[-1])).reshape(*x.shape[:-1], features)
 
 
 def LayerNorm(name: str) -> nn.LayerNorm:
