@@ -84,6 +84,17 @@ def test_every_failure_is_a_sentence_and_a_code(capsys, monkeypatch, error, code
     assert is_one_sentence(err) and text in err
 
 
+def test_interrupt_inside_a_verb_gets_its_sentence(ergodica, monkeypatch):
+    """The argument parser must not swallow it."""
+
+    def interrupted(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("ergodica.potentials.load", interrupted)
+    answer = ergodica("models", "show", "visnet-rmd17-ethanol", model=False)
+    assert answer.code == 130 and is_one_sentence(answer.err) and "Interrupted" in answer.err
+
+
 def test_debug_shows_the_traceback(capsys, monkeypatch):
     monkeypatch.setenv("ERGODICA_DEBUG", "1")
     assert failures.exit_code_of(lambda: 1 // 0) == 1

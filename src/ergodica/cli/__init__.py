@@ -69,6 +69,7 @@ MODELS = {
 
 def _make_app() -> App:
     root = App(name="ergodica", help="Atomistic machine learning in JAX.", version=__version__, help_format="plaintext")
+    root.suppress_keyboard_interrupt = False  # Ctrl-C gets its sentence from `exit_code_of`, like everything else
     root.help_prologue = "Example: " + BUILD + "ergodica predict ethanol.xyz"
     for verb, (line, example) in VERBS.items():
         root.command(f"ergodica.cli.{verb}:{verb}", name=verb, help=line, help_prologue=f"Example: {example}")

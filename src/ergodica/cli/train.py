@@ -69,14 +69,12 @@ def shown(
         task = bar.add_task("training", total=epochs)
 
         def report(numbers: dict[str, float]) -> None:
-            errors = (
-                f"{key} {numbers[key]:.4g}"
-                for key in ("forces_mae_eV_per_A", "energy_mae_eV_per_atom")
-                if key in numbers
-            )
-            bar.update(
-                task, completed=numbers.get("epoch", 0), description=f"step {numbers['step']}  {'  '.join(errors)}"
-            )
+            validated = "validation_loss" in numbers
+            line = f"step {numbers['step']}  {_errors(numbers, 'validation_' if validated else '')}"
+            if validated and not common.quiet:  # stays, on a terminal and in a log file
+                bar.console.print(f"epoch {numbers['epoch']}  {line} (validation)", markup=False, highlight=False)
+            elif not validated:
+                bar.update(task, completed=numbers["epoch"], description=line)
 
         result = training(report)
     tested = _test(result.potential, test, common) if test else None
@@ -92,6 +90,13 @@ def shown(
     for name, numbers in (("validation", result.validation), ("test", tested or {})):
         rows += [(f"{name} {key}", value) for key, value in numbers.items() if key != "per_element"]
     emit(common, record, ("", "result"), [(key.replace("_", " "), value) for key, value in rows])
+
+
+def _errors(numbers: dict[str, float], prefix: str) -> str:
+    """Running errors for the eye: "forces 12.3 meV/Å  energy 0.45 meV/atom"."""
+    shown = (("forces_mae_eV_per_A", "forces", "meV/Å"), ("energy_mae_eV_per_atom", "energy", "meV/atom"))
+    found = ((numbers.get(prefix + key), name, unit) for key, name, unit in shown)
+    return "  ".join(f"{name} {1e3 * value:.4g} {unit}" for value, name, unit in found if value is not None)
 
 
 def _test(potential: Any, systems: Sequence[System], common: Common) -> dict[str, Any]:
