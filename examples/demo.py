@@ -19,7 +19,7 @@ from ergodica import load, predict, relax, simulate
 from ergodica.files import atomic_write
 from ergodica.report.page import Section, render_page
 
-MODEL = "visnet-rmd17-ethanol"
+MODEL = "visnet-rmd17"
 
 
 def picture(atoms: ase.Atoms) -> Figure:

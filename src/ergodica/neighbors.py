@@ -148,8 +148,7 @@ class VerletList:
         self.builds = 0
         self._anchor: System | None = None
         self._edges: Edges | None = None
-        self._keep: Bool[np.ndarray, " E"] | None = None
-        self._kept: Edges | None = None
+        self._kept: tuple[Bool[np.ndarray, " E"], Edges] | None = None
 
     def update(self, system: System) -> Edges:
         """Edges of `system` shorter than the cut-off."""
@@ -164,9 +163,9 @@ class VerletList:
             find_edges(system, self.cutoff)  # raises with the names of the atoms
         keep = squared < self.cutoff**2
         keep &= keep[edges.reverse]  # rounding may tell an edge from its opposite at the very cut-off
-        if self._kept is None or not np.array_equal(keep, self._keep):
-            self._keep, self._kept = keep, edges.select(keep)
-        return self._kept
+        if self._kept is None or not np.array_equal(keep, self._kept[0]):
+            self._kept = keep, edges.select(keep)
+        return self._kept[1]
 
     def _valid(self, system: System) -> bool:
         anchor = self._anchor

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DEFAULTS", "DEFAULT_MODEL", "Common", "Flag", "Many"]
 
-DEFAULT_MODEL = "visnet-rmd17-ethanol"
+DEFAULT_MODEL = "visnet-rmd17"
 """The model a verb takes when none is named."""
 
 Flag = Annotated[bool, Parameter(negative="", show_default=False)]
