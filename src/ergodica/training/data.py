@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import jax
 import numpy as np
@@ -125,18 +126,20 @@ def buckets(samples: Sequence[Sample], batch_size: int, loops: bool) -> list[tup
     slots = sizes * widths
     levels, level = np.unique((LEVELS_PER_E * np.log(slots)).astype(int), return_inverse=True)
     members = [np.flatnonzero(level == k) for k in range(len(levels))]
+    widest = [int(widths[inside].max()) for inside in members]
+    largest = [np.sort(sizes[inside])[-batch_size:] for inside in members]
 
-    def capacity(inside: np.ndarray) -> Capacity:
+    def capacity(start: int, end: int) -> Capacity:
         # the largest batch that can occur; never overflows whatever the shuffle
-        return Capacity(int(np.sort(sizes[inside])[-batch_size:].sum()), int(widths[inside].max()), batch_size)
+        atoms = np.sort(np.concatenate(largest[start:end]))[-batch_size:].sum()
+        return Capacity(int(atoms), max(widest[start:end]), batch_size)
 
     def cost(start: int, end: int) -> float:
-        inside = np.concatenate(members[start:end])
-        shape = capacity(inside)
-        return shape.atoms * shape.width * -(-len(inside) // batch_size) + WORTH_COMPILING * slots.sum()
+        shape, count = capacity(start, end), sum(map(len, members[start:end]))
+        return shape.atoms * shape.width * -(-count // batch_size) + WORTH_COMPILING * slots.sum()
 
-    groups = [np.sort(np.concatenate(members[a:b])) for a, b in cheapest_ranges(len(levels), cost)]
-    return [(capacity(inside), inside) for inside in groups]
+    ranges = cheapest_ranges(len(levels), cost)
+    return [(capacity(start, end), np.sort(np.concatenate(members[start:end]))) for start, end in ranges]
 
 
 def make_targets(samples: Sequence[Sample], capacity: Capacity) -> Targets:
@@ -192,11 +195,16 @@ class Loader:
     replay: int = 0
     replay_count: int = 0
 
+    @cached_property
+    def groups(self) -> list[tuple[Capacity, np.ndarray]]:
+        """The batch shapes and whom each holds, the same in every epoch."""
+        return buckets(self.samples, self.batch_size, self.loops)
+
     def plan(self, rng: np.random.Generator | None) -> list[tuple[Capacity, list[np.ndarray]]]:
         """Indices of every chunk of an epoch; in the given order when `rng` is None (validation)."""
         chosen = self._chosen(rng)
         plan = []
-        for capacity, everyone in buckets(self.samples, self.batch_size, self.loops):
+        for capacity, everyone in self.groups:
             members = everyone[np.isin(everyone, chosen)]
             members = members if rng is None else rng.permutation(members)
             batches = [members[i : i + self.batch_size] for i in range(0, len(members), self.batch_size)]
