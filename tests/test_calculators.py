@@ -155,6 +155,36 @@ def test_changing_structures(potential, calculator):
         assert found == pytest.approx(atoms.get_potential_energy(), rel=1e-13)
 
 
+def test_every_change_is_seen(calculator):
+    """As exactly as stored: the smallest step, elements, cell, periodicity, charge; and nothing if nothing changed."""
+    start = crystal()
+    start.calc = calculator
+    start.get_potential_energy()
+
+    def seen(change) -> list[str]:
+        atoms = start.copy()
+        change(atoms)
+        return calculator.check_state(atoms)
+
+    assert seen(lambda atoms: None) == []
+    assert seen(lambda atoms: atoms.positions.__iadd__(np.spacing(atoms.positions))) == ["positions"]
+    assert seen(lambda atoms: atoms.set_atomic_numbers([29, 28])) == ["numbers"]
+    assert seen(lambda atoms: atoms.set_cell(atoms.cell * (1 + 1e-15))) == ["cell"]
+    assert seen(lambda atoms: atoms.set_pbc([True, True, False])) == ["pbc"]
+    assert seen(lambda atoms: atoms.info.update(charge=1)) == ["initial_charges"]
+    assert set(seen(lambda atoms: atoms.append("Cu"))) == {"positions", "numbers"}
+
+
+def test_a_refused_structure_is_refused_again():
+    """Whatever state the first refusal left behind, and the calculator still works for others."""
+    known = Calculator(Potential.create(SMALL, info=Info(name="only H", elements=("H",))))
+    strange = Atoms("O", calculator=known)
+    for _ in range(2):
+        with pytest.raises(InputError, match="O holds O"):
+            strange.get_potential_energy()
+    assert np.isfinite(Atoms("H", calculator=known).get_potential_energy())
+
+
 @pytest.mark.parametrize(
     "clone",
     [copy.copy, copy.deepcopy, lambda calc: pickle.loads(pickle.dumps(calc))],

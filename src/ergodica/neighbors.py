@@ -148,6 +148,7 @@ class VerletList:
         self.builds = 0
         self._anchor: System | None = None
         self._edges: Edges | None = None
+        self._offsets: Float[np.ndarray, "E 3"] = np.zeros((0, 3))
         self._kept: tuple[Bool[np.ndarray, " E"], Edges] | None = None
 
     def update(self, system: System) -> Edges:
@@ -155,9 +156,10 @@ class VerletList:
         if self._edges is None or not self._valid(system):
             self._edges = find_edges(system, self.cutoff + self.skin)
             self._anchor, self._kept = system, None
+            self._offsets = self._edges.shifts @ system.cell
             self.builds += 1
         edges = self._edges
-        vectors = system.positions[edges.senders] - system.positions[edges.receivers] + edges.shifts @ system.cell
+        vectors = system.positions[edges.senders] - system.positions[edges.receivers] + self._offsets
         squared = np.einsum("ei,ei->e", vectors, vectors)
         if squared.size and squared.min() < OVERLAP**2:
             find_edges(system, self.cutoff)  # raises with the names of the atoms

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from math import isfinite
 from typing import TYPE_CHECKING, Any, Literal
 
 import jax
@@ -259,7 +260,7 @@ def physical(scale: EnergyScale, table: Float[np.ndarray, " Z"], system: System,
     forces = factor * np.asarray(output.forces, np.float64)
     energy = float(energies.sum())
     stress = factor / system.volume * np.asarray(output.virial, np.float64) if system.is_bulk else None
-    _check_finite(system, energy, forces, stress)
+    _check_finite(system, energies, forces, stress)
     return Prediction(energy, energies, forces, stress)
 
 
@@ -270,7 +271,8 @@ def _property(potential: Potential, system: System, value: Any) -> PropertyPredi
 
 
 def _check_finite(system: System, *values: Any) -> None:
-    if not all(value is None or np.isfinite(value).all() for value in values):
+    # a sum is finite only when all its terms are
+    if not all(value is None or isfinite(np.sum(value)) for value in values):
         raise WorkFailed(
             f"{system.name}: the model's answer is not a finite number; the structure is far from what it was trained "
             "on (atoms too close?) or its parameters are damaged."

@@ -66,6 +66,17 @@ def test_muon_moves_hidden_matrices_and_adam_the_rest():
         assert np.sqrt((update**2).mean()) == pytest.approx(MUON_RMS, rel=0.25)
 
 
+def test_muon_takes_joined_layers_one_by_one():
+    """The update of layers that share an input is that of the same layers apart."""
+    gradient = jax.random.normal(jax.random.key(0), (4, 3, 6))
+    joined = {"layers": {"kernel": gradient}}
+    apart = {f"layer_{i}": {"kernel": gradient[:, i]} for i in range(3)}
+    transformation = make_transformation(OptimizerOptions(kind="muon", clip=0.0))
+    update, updates = (transformation.update(g, transformation.init(g), g)[0] for g in (joined, apart))
+    for i in range(3):
+        np.testing.assert_allclose(update["layers"]["kernel"][:, i], updates[f"layer_{i}"]["kernel"], rtol=1e-5)
+
+
 def test_muon_leaves_frozen_matrices_alone():
     """A zero gradient is no direction, not 0/0."""
     assert np.array_equal(orthogonalize(jnp.zeros((4, 6))), np.zeros((4, 6)))

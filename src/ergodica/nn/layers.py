@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import flax.linen as nn
 import jax
@@ -11,7 +12,7 @@ from jaxtyping import Array, Float
 
 from ergodica.nn.geometry import soft_norm
 
-__all__ = ["ACTIVATIONS", "Dense", "GatedEquivariantBlock", "LayerNorm", "VectorNorm"]
+__all__ = ["ACTIVATIONS", "Dense", "GatedEquivariantBlock", "LayerNorm", "Projections", "VectorNorm"]
 
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "silu": jax.nn.silu,
@@ -30,6 +31,44 @@ def Dense(features: int, name: str, *, bias: bool = True) -> Callable[[Array], A
     """
     layer = nn.Dense(features, use_bias=bias, kernel_init=nn.initializers.xavier_uniform(), name=name)
     return lambda x: layer(x.reshape(-1, x.shape[-1])).reshape(*x.shape[:-1], features)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(1,))
+def _pieces(wide: Float[Array, "R F"], count: int) -> tuple[Array, ...]:
+    """Cut the channels into equal parts; their gradients are joined, where JAX would pad each to full width and add."""
+    return tuple(jnp.split(wide, count, axis=1))
+
+
+_pieces.defvjp(
+    lambda wide, count: (_pieces(wide, count), None),
+    lambda count, _, gradients: (jnp.concatenate(gradients, axis=1),),
+)
+
+
+class Projections(nn.Module):
+    """Several dense layers on one input, made as one wide product: the cost of a small one is mostly in its making.
+
+    Attributes:
+        names: of the layers.
+        features: channels out of each.
+        bias: whether they have one.
+    """
+
+    names: tuple[str, ...]
+    features: int
+    bias: bool = True
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "... H"]) -> dict[str, Float[Array, "... F"]]:
+        """The outputs by name."""
+        shape = (x.shape[-1], len(self.names), self.features)
+        init = nn.initializers.xavier_uniform(in_axis=0, out_axis=2, batch_axis=1)
+        kernel = self.param("kernel", init, shape)
+        wide = x.reshape(-1, shape[0]) @ kernel.reshape(shape[0], -1)
+        if self.bias:
+            wide = wide + self.param("bias", nn.initializers.zeros, shape[1:]).reshape(-1)
+        pieces = (piece.reshape(*x.shape[:-1], self.features) for piece in _pieces(wide, shape[1]))
+        return dict(zip(self.names, pieces, strict=True))
 
 
 def LayerNorm(name: str) -> nn.LayerNorm:

@@ -34,8 +34,6 @@ LIGHTNING_KEYS = {
 }  # fmt: skip
 """AI2BMD hyper-parameters that have a namesake among the fields of `ViSNetConfig`."""
 
-FIRST_LAYER = ("layernorm", "q_proj", "k_proj", "v_proj", "dk_proj", "dv_proj", "o_proj", "s2_proj")
-"""What acts in the first layer."""
 
 HEAD_NAMES = {
     "Scalar": "energy",
@@ -189,32 +187,44 @@ def _parameters(reader: _Reader, config: ViSNetConfig) -> dict[str, Any]:
     params |= _radial(reader, root + "distance_expansion.", config)
     params |= _vector_norm(reader, root + "vec_out_norm", "vec_out_norm", config)
     for layer in range(config.layers):
-        last = layer == config.layers - 1
-        params[f"layer_{layer}"] = _layer(reader, f"{root}vis_mp_layers.{layer}.", config, last)
-    # vectors are zero before the first layer, where upstream's parameters for them change nothing
-    params["layer_0"] = {name: params["layer_0"][name] for name in FIRST_LAYER}
+        first, last = layer == 0, layer == config.layers - 1
+        params[f"layer_{layer}"] = _layer(reader, f"{root}vis_mp_layers.{layer}.", config, first, last)
     _check_shapes(params, config)
     return params
 
 
-def _layer(reader: _Reader, root: str, config: ViSNetConfig, last: bool) -> dict[str, Any]:
-    params: dict[str, Any] = {"layernorm": reader.norm(root + "layernorm")}
-    params |= _vector_norm(reader, root + "vec_layernorm", "vec_layernorm", config)
-    params |= {f"{part}_proj": reader.dense(f"{root}{part}_proj") for part in ("q", "k", "v", "dk", "dv", "o")}
-    params |= _numbered("s{}_proj", reader.pieces(root + "s_proj", 2))
-    params |= _numbered("vec{}_proj", reader.pieces(root + "vec_proj", 3, bias=False))
-    sides = ["t"] if config.vertex == "node" or (config.vertex == "edge" and not last) else []
+def _layer(reader: _Reader, root: str, config: ViSNetConfig, first: bool, last: bool) -> dict[str, Any]:
+    """One layer; vectors are zero before the first one, where upstream's parameters for them change nothing."""
+
+    def layers(*names: str, bias: bool = True) -> list[dict[str, np.ndarray]]:
+        return [reader.dense(f"{root}{name}_proj", bias) for name in names]
+
+    node = config.vertex == "node"
+    params = {
+        "layernorm": reader.norm(root + "layernorm"),
+        "node_proj": _joined(layers("q", "k", "v")),
+        "o_proj": reader.dense(root + "o_proj"),
+    }
+    norm = _vector_norm(reader, root + "vec_layernorm", "vec_layernorm", config)
+    s1, s2 = reader.pieces(root + "s_proj", 2)
+    vectors = reader.pieces(root + "vec_proj", 3, bias=False)
+    by_edge, sides = layers("dk", "dv"), []
     if not last:
-        sides.append("w")
-        first, *second = reader.pieces(root + "f_proj", 2 if config.vertex == "edge" else 1)
-        params |= {"f_proj": first} | dict(zip(("f2_proj",), second, strict=False))
-    for side in sides:
-        params |= {f"{side}_{end}_proj": reader.dense(f"{root}{side}_{end}_proj", bias=False) for end in ("trg", "src")}
-    return params
+        changes = reader.pieces(root + "f_proj", 2 if config.vertex == "edge" else 1)
+        by_edge += [] if first else changes
+        sides += layers("w_trg", "w_src", bias=False)
+    if node or (config.vertex == "edge" and not last):
+        sides += layers("t_trg", "t_src", bias=False)
+    params |= {"edge_proj": _joined(by_edge), "message_proj": _joined([s2] if first else [s2, s1])}
+    if first:
+        return params
+    return params | norm | {"vector_proj": _joined(vectors)} | ({"side_proj": _joined(sides)} if sides else {})
 
 
-def _numbered(pattern: str, layers: Sequence[dict[str, np.ndarray]]) -> dict[str, Any]:
-    return {pattern.format(number): layer for number, layer in enumerate(layers, 1)}
+def _joined(layers: Sequence[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """Layers on one input as `Projections` keeps them: kernel [in, pieces, out], bias [pieces, out]."""
+    axes = {"kernel": 1, "bias": 0}
+    return {key: np.stack([layer[key] for layer in layers], axis=axes[key]) for key in layers[0]}
 
 
 def _vector_norm(reader: _Reader, theirs: str, ours: str, config: ViSNetConfig) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from ergodica.errors import InputError
 from ergodica.nn.geometry import angular_features, safe_norm, unit_vectors
-from ergodica.nn.layers import ACTIVATIONS, Dense, LayerNorm, VectorNorm
+from ergodica.nn.layers import ACTIVATIONS, Dense, LayerNorm, Projections, VectorNorm
 from ergodica.nn.pairs import gather, pair_dot, pair_sum, slot_sum, spread, swap
 from ergodica.nn.radial import (
     cosine_cutoff,
@@ -183,39 +183,43 @@ class ViSNetLayer(nn.Module):
         self, x: Float[Array, "A H"], v: Float[Array, "A S H"] | None, f: Float[Array, "A K H"], edges: _Edges
     ) -> tuple[Float[Array, "A H"], Float[Array, "A S H"], Float[Array, "A K H"]]:
         """Updated scalars, vectors and edge features; the last layer leaves the edges alone."""
-        config = self.config
-        hidden, act = config.hidden, ACTIVATIONS[config.activation]
+        hidden, act, vertex = self.config.hidden, ACTIVATIONS[self.config.activation], self.config.vertex
         envelope = edges.envelope[..., None]
-        message = self._attend(LayerNorm("layernorm")(x), f, edges)
-        out = Dense((4 if config.vertex == "node" else 3) * hidden, "o_proj")(slot_sum(message))
+        turns = v is not None and not self.last  # whether the edge features change
+        by_edge = self._project("edge", f, "dk", "dv", *["f"] * turns, *["f2"] * (turns and vertex == "edge"))
+        message = self._attend(LayerNorm("layernorm")(x), by_edge, edges)
+        out = Dense((4 if vertex == "node" else 3) * hidden, "o_proj")(slot_sum(message))
         o1, o2, *rest = jnp.split(out, out.shape[-1] // hidden, axis=-1)
         x = x + rest[-1]
-        # one product for each piece: slices of a wide one would cost padding in the backward pass
-        s2 = act(Dense(hidden, "s2_proj")(message)) * envelope
-        along = jnp.einsum("aks,akh->ash", edges.angular, s2)
+        by_message = self._project("message", message, "s2", *["s1"] * (v is not None))
+        along = jnp.einsum("aks,akh->ash", edges.angular, act(by_message["s2"]) * envelope)
         if v is None:
             return x, along, f
-        vn = VectorNorm(config.vecnorm, config.trainable_vecnorm, name="vec_layernorm")(v)
-        s1 = act(Dense(hidden, "s1_proj")(message)) * envelope
-        v1, v2, v3 = (Dense(hidden, f"vec{part}_proj", bias=False)(vn) for part in (1, 2, 3))
-        x = x + jnp.sum(v1 * v2, axis=1) * o2
-        if config.vertex == "node":
-            x = x + jnp.sum(self._dihedral(vn, edges) * envelope, axis=1) * rest[0]
-        v = v + along + pair_sum(vn, s1, edges.neighbors) + v3 * o1[:, None]
-        return x, v, f if self.last else f + self._edge_update(vn, f, edges)
+        vn = VectorNorm(self.config.vecnorm, self.config.trainable_vecnorm, name="vec_layernorm")(v)
+        by_vector = self._project("vector", vn, "vec1", "vec2", "vec3", bias=False)
+        x = x + jnp.sum(by_vector["vec1"] * by_vector["vec2"], axis=1) * o2
+        turned = ["w_trg", "w_src"] * turns + ["t_trg", "t_src"] * (vertex == "node" or (turns and vertex == "edge"))
+        sides = self._project("side", vn, *turned, bias=False) if turned else {}
+        if vertex == "node":
+            x = x + jnp.sum(self._dihedral(sides, edges) * envelope, axis=1) * rest[0]
+        v = v + along + pair_sum(vn, act(by_message["s1"]) * envelope, edges.neighbors)
+        v = v + by_vector["vec3"] * o1[:, None]
+        return x, v, f + self._edge_update(sides, by_edge, edges) if turns else f
 
-    def _attend(self, xn: Float[Array, "A H"], f: Float[Array, "A K H"], edges: _Edges) -> Float[Array, "A K H"]:
+    def _project(self, name: str, x: Float[Array, "... H"], *parts: str, bias: bool = True) -> dict[str, Array]:
+        return Projections(parts, self.config.hidden, bias, name=f"{name}_proj")(x)
+
+    def _attend(self, xn: Float[Array, "A H"], by_edge: dict[str, Array], edges: _Edges) -> Float[Array, "A K H"]:
         """Messages v_j · dv · attention, without softmax; zero where there is no edge."""
-        config = self.config
+        config, neighbors = self.config, edges.neighbors
         hidden, act = config.hidden, ACTIVATIONS[config.activation]
-        q, k, v = (Dense(hidden, f"{part}_proj")(xn) for part in "qkv")
-        dk, dv = (act(Dense(hidden, f"{part}_proj")(f)) for part in ("dk", "dv"))
-        products = spread(q, edges.neighbors.width) * gather(k, edges.neighbors) * dk
+        by_node = self._project("node", xn, "q", "k", "v")
+        products = spread(by_node["q"], neighbors.width) * gather(by_node["k"], neighbors) * act(by_edge["dk"])
         logits = products.reshape(*products.shape[:2], config.heads, -1).sum(axis=-1)
         if config.smooth:
             logits = logits * (hidden // config.heads) ** -0.5
         weights = ACTIVATIONS[config.attention_activation](logits) * edges.attention[..., None]
-        return gather(v, edges.neighbors) * dv * jnp.repeat(weights, hidden // config.heads, axis=-1)
+        return gather(by_node["v"], neighbors) * act(by_edge["dv"]) * jnp.repeat(weights, hidden // config.heads, -1)
 
     def _rejected_dot(self, plain: Array, a_s: Array | None, b_s: Array | None) -> Array:
         """Scalar product of the parts of a and b orthogonal to the edge: a·b + (a·s)(b·s)(|s|² - 2).
@@ -228,20 +232,20 @@ class ViSNetLayer(nn.Module):
         """Component along the edge, needed for lmax = 1 only."""
         return jnp.einsum("ash,aks->akh", a, edges.angular) if self.config.lmax == 1 else None
 
-    def _dihedral(self, vn: Float[Array, "A S H"], edges: _Edges) -> Float[Array, "A K H"] | Float[Array, "A 1 H"]:
+    def _dihedral(self, sides: dict[str, Array], edges: _Edges) -> Float[Array, "A K H"] | Float[Array, "A 1 H"]:
         """Product of two projections of the receiver's vectors, both rejected from the edge (vertex terms)."""
-        a, b = (Dense(self.config.hidden, f"t_{part}_proj", bias=False)(vn) for part in ("trg", "src"))
+        a, b = sides["t_trg"], sides["t_src"]
         return self._rejected_dot(jnp.sum(a * b, axis=1)[:, None], self._along(a, edges), self._along(b, edges))
 
-    def _edge_update(self, vn: Float[Array, "A S H"], f: Float[Array, "A K H"], edges: _Edges) -> Float[Array, "A K H"]:
+    def _edge_update(self, sides: dict[str, Array], by_edge: dict[str, Array], edges: _Edges) -> Float[Array, "A K H"]:
         """Change of the edge features from the angle between the vectors of both ends."""
-        hidden, act = self.config.hidden, ACTIVATIONS[self.config.activation]
-        target, source = (Dense(hidden, f"w_{part}_proj", bias=False)(vn) for part in ("trg", "src"))
+        act = ACTIVATIONS[self.config.activation]
+        target, source = sides["w_trg"], sides["w_src"]
         along_source = self._along(source, edges)
         if along_source is not None:  # seen from the other end the edge points the other way
             along_source = -swap(along_source, edges.neighbors)
         dot = self._rejected_dot(pair_dot(target, source, edges.neighbors), self._along(target, edges), along_source)
-        update = act(Dense(hidden, "f_proj")(f)) * dot
+        update = act(by_edge["f"]) * dot
         if self.config.vertex == "edge":
-            update = update + act(Dense(hidden, "f2_proj")(f)) * self._dihedral(vn, edges)
+            update = update + act(by_edge["f2"]) * self._dihedral(sides, edges)
         return update

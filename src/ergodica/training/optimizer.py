@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jaxtyping import Array, Float
 
@@ -55,7 +56,7 @@ def make_transformation(options: OptimizerOptions) -> optax.GradientTransformati
 
 def _muon_labels(params: Any) -> Any:
     def label(path: Any, leaf: Array) -> str:
-        matrix = leaf.ndim == 2 and min(leaf.shape) > 1 and path[-1].key == "kernel"
+        matrix = leaf.ndim > 1 and min(leaf.shape[0], leaf.shape[-1]) > 1 and path[-1].key == "kernel"
         return "muon" if matrix else "adam"
 
     return jax.tree_util.tree_map_with_path(label, params)
@@ -64,15 +65,18 @@ def _muon_labels(params: Any) -> Any:
 def _orthogonal_updates(updates: Any, _: Any) -> Any:
     """Orthogonalise every matrix of a tree, those of one shape together."""
     leaves, structure = jax.tree.flatten(updates)
+    # kernels are [in, out], or [in, pieces, out] where several layers share an input
+    stacks = [leaf[None] if leaf.ndim == 2 else jnp.moveaxis(leaf, 1, 0) for leaf in leaves]
     by_shape = defaultdict(list)
-    for position, leaf in enumerate(leaves):
-        by_shape[leaf.shape].append(position)
+    for position, stack in enumerate(stacks):
+        by_shape[stack.shape[1:]].append(position)
     # on CPUs one small matrix after another stays in the cache and keeps the fast matrix product
     apply = jax.lax.map if jax.default_backend() == "cpu" else lambda f, x: jax.vmap(f)(x)
     for shape, positions in by_shape.items():
-        stack = apply(orthogonalize, jnp.stack([leaves[p] for p in positions]))
-        for position, update in zip(positions, stack * (MUON_RMS * max(shape) ** 0.5), strict=True):
-            leaves[position] = update
+        found = apply(orthogonalize, jnp.concatenate([stacks[p] for p in positions])) * (MUON_RMS * max(shape) ** 0.5)
+        parts = jnp.split(found, np.cumsum([len(stacks[p]) for p in positions])[:-1])
+        for position, part in zip(positions, parts, strict=True):
+            leaves[position] = part[0] if leaves[position].ndim == 2 else jnp.moveaxis(part, 0, 1)
     return jax.tree.unflatten(structure, leaves)
 
 

@@ -73,7 +73,7 @@ def trainable_mask(params: Any, freeze: Sequence[str]) -> Any:
 
     Args:
         params: parameter tree.
-        freeze: beginnings of parameter names ("embedding", "layer_0/qkv_proj").
+        freeze: beginnings of parameter names ("embedding", "layer_0/node_proj").
 
     Raises:
         InputError: a name fits no parameter.
