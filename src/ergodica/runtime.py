@@ -14,8 +14,9 @@ def keep_freed_memory() -> bool:
     """Tell glibc to keep the memory it frees instead of returning it to the system.
 
     XLA's CPU client allocates its temporaries anew for every call; above 32 MiB glibc maps fresh pages each time, and
-    touching them took a third to a half of the time of a call (benchmarks/README.md). Returns False where there is no
-    glibc.
+    touching them took a third to a half of the time of a call (benchmarks/README.md). Call it before JAX starts its
+    threads: one that already has an arena of its own goes on mapping whatever that can't hold. Returns False where
+    there is no glibc.
     """
     if not sys.platform.startswith("linux"):
         return False

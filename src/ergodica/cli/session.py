@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any
 
 from ergodica.errors import InputError
+from ergodica.runtime import keep_freed_memory
 
 __all__ = ["CompileWatch", "cache_folder", "start_jax"]
 
@@ -51,6 +52,7 @@ def start_jax(device: str) -> None:
     Raises:
         InputError: the device is not there.
     """
+    keep_freed_memory()
     if device != "auto":
         os.environ["JAX_PLATFORMS"] = PLATFORMS[device]
     if not os.environ.get("ERGODICA_DEBUG"):

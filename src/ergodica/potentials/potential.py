@@ -23,6 +23,7 @@ from ergodica.nn.geometry import edge_vectors
 from ergodica.nn.pairs import swap
 from ergodica.potentials.heads import AtomOutput, assemble
 from ergodica.potentials.visnet import ViSNetConfig
+from ergodica.runtime import keep_freed_memory
 from ergodica.system import Batch, Neighbors
 
 __all__ = [
@@ -121,6 +122,7 @@ class Potential:
     @classmethod
     def create(cls, config: ModelConfig, seed: int = 0, **parts: Any) -> Potential:
         """An untrained potential with random parameters; `parts` are the other fields."""
+        keep_freed_memory()
         params = config.build().init(jax.random.key(seed), *cls.smallest_input())
         return cls(config, jax.tree.map(np.asarray, params), **parts)
 
