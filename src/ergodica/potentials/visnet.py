@@ -16,6 +16,7 @@ from jaxtyping import Array, Bool, Float, Int
 from ergodica.errors import InputError
 from ergodica.nn.geometry import angular_features, safe_norm, unit_vectors
 from ergodica.nn.layers import ACTIVATIONS, Dense, LayerNorm, Projections, VectorNorm
+from ergodica.nn.memory import recomputed
 from ergodica.nn.pairs import gather, pair_dot, pair_sum, slot_sum, spread, swap
 from ergodica.nn.radial import (
     cosine_cutoff,
@@ -183,16 +184,18 @@ class ViSNetLayer(nn.Module):
         self, x: Float[Array, "A H"], v: Float[Array, "A S H"] | None, f: Float[Array, "A K H"], edges: _Edges
     ) -> tuple[Float[Array, "A H"], Float[Array, "A S H"], Float[Array, "A K H"]]:
         """Updated scalars, vectors and edge features; the last layer leaves the edges alone."""
-        hidden, act, vertex = self.config.hidden, ACTIVATIONS[self.config.activation], self.config.vertex
+        hidden, vertex, neighbors = self.config.hidden, self.config.vertex, edges.neighbors
         envelope = edges.envelope[..., None]
         turns = v is not None and not self.last  # whether the edge features change
         by_edge = self._project("edge", f, "dk", "dv", *["f"] * turns, *["f2"] * (turns and vertex == "edge"))
-        message = self._attend(LayerNorm("layernorm")(x), by_edge, edges)
+        by_node = self._project("node", LayerNorm("layernorm")(x), "q", "k", "v")
+        keys = {"dk": by_edge.pop("dk"), "dv": by_edge.pop("dv"), "attention": edges.attention}
+        message = recomputed(self._attend)({**by_node, **keys}, neighbors)
         out = Dense((4 if vertex == "node" else 3) * hidden, "o_proj")(slot_sum(message))
         o1, o2, *rest = jnp.split(out, out.shape[-1] // hidden, axis=-1)
         x = x + rest[-1]
         by_message = self._project("message", message, "s2", *["s1"] * (v is not None))
-        along = jnp.einsum("aks,akh->ash", edges.angular, act(by_message["s2"]) * envelope)
+        along = recomputed(self._send_directions)((edges.angular, by_message["s2"], envelope), None)
         if v is None:
             return x, along, f
         vn = VectorNorm(self.config.vecnorm, self.config.trainable_vecnorm, name="vec_layernorm")(v)
@@ -201,25 +204,37 @@ class ViSNetLayer(nn.Module):
         turned = ["w_trg", "w_src"] * turns + ["t_trg", "t_src"] * (vertex == "node" or (turns and vertex == "edge"))
         sides = self._project("side", vn, *turned, bias=False) if turned else {}
         if vertex == "node":
-            x = x + jnp.sum(self._dihedral(sides, edges) * envelope, axis=1) * rest[0]
-        v = v + along + pair_sum(vn, act(by_message["s1"]) * envelope, edges.neighbors)
+            x = x + jnp.sum(self._dihedral(sides, edges.angular) * envelope, axis=1) * rest[0]
+        v = v + along + recomputed(self._send_vectors)((vn, by_message["s1"], envelope), neighbors)
         v = v + by_vector["vec3"] * o1[:, None]
-        return x, v, f + self._edge_update(sides, by_edge, edges) if turns else f
+        return x, v, f + recomputed(self._turn)((sides, by_edge, edges.angular), neighbors) if turns else f
 
     def _project(self, name: str, x: Float[Array, "... H"], *parts: str, bias: bool = True) -> dict[str, Array]:
         return Projections(parts, self.config.hidden, bias, name=f"{name}_proj")(x)
 
-    def _attend(self, xn: Float[Array, "A H"], by_edge: dict[str, Array], edges: _Edges) -> Float[Array, "A K H"]:
+    def _act(self, x: Array) -> Array:
+        return ACTIVATIONS[self.config.activation](x)
+
+    def _attend(self, arrays: dict[str, Array], neighbors: Neighbors) -> Float[Array, "A K H"]:
         """Messages v_j · dv · attention, without softmax; zero where there is no edge."""
-        config, neighbors = self.config, edges.neighbors
-        hidden, act = config.hidden, ACTIVATIONS[config.activation]
-        by_node = self._project("node", xn, "q", "k", "v")
-        products = spread(by_node["q"], neighbors.width) * gather(by_node["k"], neighbors) * act(by_edge["dk"])
-        logits = products.reshape(*products.shape[:2], config.heads, -1).sum(axis=-1)
+        config = self.config
+        head = config.hidden // config.heads
+        products = spread(arrays["q"], neighbors.width) * gather(arrays["k"], neighbors) * self._act(arrays["dk"])
+        logits = products.reshape(*products.shape[:2], config.heads, head).sum(axis=-1)
         if config.smooth:
-            logits = logits * (hidden // config.heads) ** -0.5
-        weights = ACTIVATIONS[config.attention_activation](logits) * edges.attention[..., None]
-        return gather(by_node["v"], neighbors) * act(by_edge["dv"]) * jnp.repeat(weights, hidden // config.heads, -1)
+            logits = logits * head**-0.5
+        weights = ACTIVATIONS[config.attention_activation](logits) * arrays["attention"][..., None]
+        return gather(arrays["v"], neighbors) * self._act(arrays["dv"]) * jnp.repeat(weights, head, axis=-1)
+
+    def _send_directions(self, arrays: tuple[Array, Array, Array], _: None) -> Float[Array, "A S H"]:
+        """Sum over the edges of their directions, weighted channel by channel."""
+        angular, weights, envelope = arrays
+        return jnp.einsum("aks,akh->ash", angular, self._act(weights) * envelope)
+
+    def _send_vectors(self, arrays: tuple[Array, Array, Array], neighbors: Neighbors) -> Float[Array, "A S H"]:
+        """Sum over the edges of the senders' vectors, weighted channel by channel."""
+        vectors, weights, envelope = arrays
+        return pair_sum(vectors, self._act(weights) * envelope, neighbors)
 
     def _rejected_dot(self, plain: Array, a_s: Array | None, b_s: Array | None) -> Array:
         """Scalar product of the parts of a and b orthogonal to the edge: a·b + (a·s)(b·s)(|s|² - 2).
@@ -228,24 +243,24 @@ class ViSNetLayer(nn.Module):
         """
         return plain if a_s is None or b_s is None else plain - a_s * b_s
 
-    def _along(self, a: Float[Array, "A S H"], edges: _Edges) -> Float[Array, "A K H"] | None:
+    def _along(self, a: Float[Array, "A S H"], angular: Float[Array, "A K S"]) -> Float[Array, "A K H"] | None:
         """Component along the edge, needed for lmax = 1 only."""
-        return jnp.einsum("ash,aks->akh", a, edges.angular) if self.config.lmax == 1 else None
+        return jnp.einsum("ash,aks->akh", a, angular) if self.config.lmax == 1 else None
 
-    def _dihedral(self, sides: dict[str, Array], edges: _Edges) -> Float[Array, "A K H"] | Float[Array, "A 1 H"]:
-        """Product of two projections of the receiver's vectors, both rejected from the edge (vertex terms)."""
+    def _dihedral(self, sides: dict[str, Array], angular: Float[Array, "A K S"]) -> Array:
+        """Product of two projections of the receiver's vectors, both rejected from the edge [A, K or 1, H]."""
         a, b = sides["t_trg"], sides["t_src"]
-        return self._rejected_dot(jnp.sum(a * b, axis=1)[:, None], self._along(a, edges), self._along(b, edges))
+        return self._rejected_dot(jnp.sum(a * b, axis=1)[:, None], self._along(a, angular), self._along(b, angular))
 
-    def _edge_update(self, sides: dict[str, Array], by_edge: dict[str, Array], edges: _Edges) -> Float[Array, "A K H"]:
+    def _turn(self, arrays: tuple[dict, dict, Array], neighbors: Neighbors) -> Float[Array, "A K H"]:
         """Change of the edge features from the angle between the vectors of both ends."""
-        act = ACTIVATIONS[self.config.activation]
+        sides, by_edge, angular = arrays
         target, source = sides["w_trg"], sides["w_src"]
-        along_source = self._along(source, edges)
+        along_source = self._along(source, angular)
         if along_source is not None:  # seen from the other end the edge points the other way
-            along_source = -swap(along_source, edges.neighbors)
-        dot = self._rejected_dot(pair_dot(target, source, edges.neighbors), self._along(target, edges), along_source)
-        update = act(by_edge["f"]) * dot
+            along_source = -swap(along_source, neighbors)
+        dot = self._rejected_dot(pair_dot(target, source, neighbors), self._along(target, angular), along_source)
+        change = self._act(by_edge["f"]) * dot
         if self.config.vertex == "edge":
-            update = update + act(by_edge["f2"]) * self._dihedral(sides, edges)
-        return update
+            change = change + self._act(by_edge["f2"]) * self._dihedral(sides, angular)
+        return change
