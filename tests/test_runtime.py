@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import subprocess
 import sys
@@ -27,7 +28,8 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 
 def faults(start: str) -> int:
     """Pages touched for the first time in eight calls, in a process of its own."""
-    out = subprocess.check_output([sys.executable, "-c", FAULTS.format(start=start)], text=True)
+    environment = {**os.environ, "JAX_PLATFORMS": "cpu"}
+    out = subprocess.check_output([sys.executable, "-c", FAULTS.format(start=start)], text=True, env=environment)
     return int(out.split()[-1])
 
 

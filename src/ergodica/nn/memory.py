@@ -31,8 +31,8 @@ def recomputed(function: Callable[..., Any]) -> Callable[..., Any]:
     def backward(saved: Any, gradient: Any) -> tuple[Any, None]:
         arrays, rest = saved
         some = jax.tree.leaves(gradient)[0]
-        zero = 0 * some[(0,) * some.ndim]
-        again = jax.tree.map(lambda array: array + zero, arrays)
+        zero = jax.lax.stop_gradient(0 * some[(0,) * some.ndim])
+        again = jax.tree.map(lambda array: array + zero.astype(array.dtype), arrays)
         return *jax.vjp(lambda arrays: function(arrays, rest), again)[1](gradient), None
 
     call.defvjp(forward, backward)
