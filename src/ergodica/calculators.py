@@ -114,7 +114,7 @@ class Calculator(ASECalculator):
         self._prepare()
 
     def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
-        """What differs from the last calculation; exact, sees `info["charge"]`, and costs a tenth of ASE's own test."""
+        """What differs from the last calculation; exact, sees `info["charge"]`, and is cheaper than ASE's own test."""
         last = self.atoms
         if last is None:
             return list(all_changes)
