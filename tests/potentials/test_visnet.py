@@ -16,7 +16,7 @@ from ergodica.errors import InputError
 from ergodica.neighbors import Capacity, capacity_for, find_edges, pack
 from ergodica.nn.geometry import edge_vectors
 from ergodica.potentials.heads import assemble
-from ergodica.potentials.potential import Potential
+from ergodica.potentials.potential import Potential, derivatives
 from ergodica.potentials.visnet import ViSNetConfig
 from ergodica.system import System
 from tests.helpers.small import CUTOFF, evaluate, random_crystal, random_molecule, random_rotation, small_potential
@@ -166,6 +166,15 @@ def test_padding_and_company_change_nothing(options):
         close(shared.atomic, alone.atomic, 1e-12)
         close(shared.forces, alone.forces, 1e-12)
         close(shared.virial, alone.virial, 1e-12)
+
+
+def test_recomputing_changes_no_derivative():
+    potential = small_potential(**OPTIONS[4])
+    system = random_crystal(np.random.default_rng(3))
+    edges = find_edges(system, CUTOFF)
+    batch = pack([system], [edges], ROOM, loops=True)
+    found, kept = (derivatives(potential.config, potential.params, batch, again) for again in (True, False))
+    jax.tree.map(close, found, kept)
 
 
 @over_options

@@ -77,8 +77,10 @@ def slot_sum(w: Float[Array, "A K H"]) -> Float[Array, "A H"]:
 
 @partial(jax.custom_vjp, nondiff_argnums=(1,))
 def _slot_sum(w: Array, slots: int) -> Array:
-    # as a product: XLA's CPU compiler sums along a middle axis number by number
-    return jnp.einsum("k,akh->ah", jnp.ones(slots, w.dtype), w) if _by_slot() else w.sum(axis=1)
+    if not _by_slot():
+        return w.sum(axis=1)
+    start = jnp.zeros((w.shape[0], *w.shape[2:]), w.dtype)
+    return jax.lax.fori_loop(0, slots, lambda k, total: total + _slot(w, k), start)
 
 
 @jax.custom_vjp

@@ -59,8 +59,12 @@ class ModelConfig(Protocol):
     def max_z(self) -> int:
         """Size of the element tables: atomic numbers below it are known."""
 
-    def build(self) -> Any:
-        """The flax module: (numbers, vectors, neighbors) → AtomOutput."""
+    def build(self, recompute: bool = True) -> Any:
+        """The flax module: (numbers, vectors, neighbors) → AtomOutput.
+
+        With `recompute` it may compute again in a backward pass what is cheap; training, which differentiates twice,
+        does better without.
+        """
 
 
 CONFIGS: dict[str, type] = {"visnet": ViSNetConfig}
@@ -191,14 +195,14 @@ class Derivatives(NamedTuple):
 
 
 def atom_energies(
-    config: ModelConfig, params: Params, batch: Batch, vectors: Float[Array, "A K 3"]
+    config: ModelConfig, params: Params, batch: Batch, vectors: Float[Array, "A K 3"], recompute: bool = True
 ) -> Float[Array, " A"]:
     """The network's output for each atom, zero for padding."""
-    output: AtomOutput = config.build().apply(params, batch.numbers, vectors, batch.neighbors)
+    output: AtomOutput = config.build(recompute).apply(params, batch.numbers, vectors, batch.neighbors)
     return jnp.where(batch.numbers > 0, output.scalar, 0.0)
 
 
-def derivatives(config: ModelConfig, params: Params, batch: Batch) -> Derivatives:
+def derivatives(config: ModelConfig, params: Params, batch: Batch, recompute: bool = True) -> Derivatives:
     """Energies, forces and virials by one backward pass with respect to the edge vectors.
 
     The energy depends on coordinates through the edge vectors alone, so F_i = Σ_k (g_ik - g_ki) and the strain
@@ -206,7 +210,7 @@ def derivatives(config: ModelConfig, params: Params, batch: Batch) -> Derivative
     """
 
     def total(vectors: Float[Array, "A K 3"]) -> tuple[Array, Array]:
-        energies = atom_energies(config, params, batch, vectors)
+        energies = atom_energies(config, params, batch, vectors, recompute)
         return energies.sum(), energies
 
     vectors = edge_vectors(batch)

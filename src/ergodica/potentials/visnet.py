@@ -89,9 +89,9 @@ class ViSNetConfig:
         """Atoms attend to themselves, so the graph needs an edge from each atom to itself."""
         return True
 
-    def build(self) -> ViSNet:
-        """The flax module."""
-        return ViSNet(self)
+    def build(self, recompute: bool = True) -> ViSNet:
+        """The flax module; without `recompute` it keeps all that a backward pass needs (see `nn.memory`)."""
+        return ViSNet(self, recompute)
 
 
 @dataclass(frozen=True)
@@ -108,6 +108,7 @@ class ViSNet(nn.Module):
     """Numbers and edge vectors in, per-atom predictions of the head out."""
 
     config: ViSNetConfig
+    recompute: bool = True
 
     @nn.compact
     def __call__(self, numbers: Int[Array, " A"], vectors: Float[Array, "A K 3"], neighbors: Neighbors) -> AtomOutput:
@@ -128,7 +129,7 @@ class ViSNet(nn.Module):
         v: Array | None = None
         for layer in range(config.layers):
             last = layer == config.layers - 1
-            x, v, f = ViSNetLayer(config, last, name=f"layer_{layer}")(x, v, f, edges)
+            x, v, f = ViSNetLayer(config, last, self.recompute, name=f"layer_{layer}")(x, v, f, edges)
         assert v is not None, "there is at least one layer"
         x = LayerNorm("out_norm")(x)
         v = VectorNorm(config.vecnorm, config.trainable_vecnorm, name="vec_out_norm")(v)
@@ -178,6 +179,7 @@ class ViSNetLayer(nn.Module):
 
     config: ViSNetConfig
     last: bool
+    recompute: bool = True
 
     @nn.compact
     def __call__(
@@ -186,16 +188,17 @@ class ViSNetLayer(nn.Module):
         """Updated scalars, vectors and edge features; the last layer leaves the edges alone."""
         hidden, vertex, neighbors = self.config.hidden, self.config.vertex, edges.neighbors
         envelope = edges.envelope[..., None]
+        again = recomputed if self.recompute else lambda function: function
         turns = v is not None and not self.last  # whether the edge features change
         by_edge = self._project("edge", f, "dk", "dv", *["f"] * turns, *["f2"] * (turns and vertex == "edge"))
         by_node = self._project("node", LayerNorm("layernorm")(x), "q", "k", "v")
         keys = {"dk": by_edge.pop("dk"), "dv": by_edge.pop("dv"), "attention": edges.attention}
-        message = recomputed(self._attend)({**by_node, **keys}, neighbors)
+        message = again(self._attend)({**by_node, **keys}, neighbors)
         out = Dense((4 if vertex == "node" else 3) * hidden, "o_proj")(slot_sum(message))
         o1, o2, *rest = jnp.split(out, out.shape[-1] // hidden, axis=-1)
         x = x + rest[-1]
         by_message = self._project("message", message, "s2", *["s1"] * (v is not None))
-        along = recomputed(self._send_directions)((edges.angular, by_message["s2"], envelope), None)
+        along = again(self._send_directions)((edges.angular, by_message["s2"], envelope), None)
         if v is None:
             return x, along, f
         vn = VectorNorm(self.config.vecnorm, self.config.trainable_vecnorm, name="vec_layernorm")(v)
@@ -205,9 +208,9 @@ class ViSNetLayer(nn.Module):
         sides = self._project("side", vn, *turned, bias=False) if turned else {}
         if vertex == "node":
             x = x + jnp.sum(self._dihedral(sides, edges.angular) * envelope, axis=1) * rest[0]
-        v = v + along + recomputed(self._send_vectors)((vn, by_message["s1"], envelope), neighbors)
+        v = v + along + again(self._send_vectors)((vn, by_message["s1"], envelope), neighbors)
         v = v + by_vector["vec3"] * o1[:, None]
-        return x, v, f + recomputed(self._turn)((sides, by_edge, edges.angular), neighbors) if turns else f
+        return x, v, f + again(self._turn)((sides, by_edge, edges.angular), neighbors) if turns else f
 
     def _project(self, name: str, x: Float[Array, "... H"], *parts: str, bias: bool = True) -> dict[str, Array]:
         return Projections(parts, self.config.hidden, bias, name=f"{name}_proj")(x)

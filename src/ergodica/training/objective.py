@@ -79,7 +79,7 @@ def loss_and_errors(
     config: ModelConfig, scale: float, options: LossOptions, params: Any, batch: Batch, targets: Targets
 ) -> tuple[Array, Errors]:
     """Loss of one batch and its errors in physical units."""
-    output = derivatives(config, params, batch)
+    output = derivatives(config, params, batch, recompute=False)
     energy = scale * jax.ops.segment_sum(output.energies, batch.system, batch.n_systems)
     energy_error = energy - targets.energy
     forces_error = scale * output.forces - targets.forces
