@@ -13,8 +13,8 @@ from ergodica.potentials import shipped
 from ergodica.potentials.importing import import_checkpoint
 from ergodica.system import System
 from tests.cli.conftest import is_one_sentence
-from tests.helpers.golden import visnet_state
-from tests.helpers.torchzip import whole, write_zip
+from tests.helpers.golden import m3gnet_state, visnet_state
+from tests.helpers.torchzip import Call, Global, whole, write_zip
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "reference" / "visnet_golden.json").read_text())
 CASE = GOLDEN["cases"][0]
@@ -77,6 +77,39 @@ def test_import_with_wrong_arguments(ergodica, tmp_path):
         "models", "import", path, "-o", "out.safetensors", "--kwargs", '{"hiden_channels": 3}', model=False
     )
     assert answer.code == 2 and is_one_sentence(answer.err) and "hiden_channels" in answer.err
+
+
+M3GNET = json.loads((Path(__file__).parents[1] / "reference" / "m3gnet_golden.json").read_text())
+
+
+def mattersim_checkpoint(path: Path, arguments: dict | None = None) -> Path:
+    """A file as MatterSim's program writes it, the buffers of its bases and a whole optimiser included."""
+    state = m3gnet_state() | {name: np.asarray(value, np.float32) for name, value in M3GNET["_buffers"].items()}
+    tensors = {name: whole(str(i), np.asarray(value)) for i, (name, value) in enumerate(state.items())}
+    optimizer = Call(Global("torch.optim.adam", "Adam"), new=True, state={"param_groups": [{"lr": 1e-3}]})
+    given = {"units": 128, "num_blocks": 3, "max_l": 4, "max_n": 4, "cutoff": 5.0, "max_z": 94}
+    given |= {"threebody_cutoff": 4.0} | (arguments or {})
+    tree = {"model_name": "m3gnet", "model": tensors, "model_args": given, "optimizer": optimizer, "last_epoch": 200}
+    return write_zip(path, tree)
+
+
+def test_import_of_a_mattersim_checkpoint(ergodica, tmp_path):
+    path = mattersim_checkpoint(tmp_path / "mattersim.pth")
+    answer = ergodica("models", "import", path, "-o", "out.safetensors", "--json", model=False)
+    assert answer.code == 0 and answer.json["name"] == "mattersim"
+    case = M3GNET["NaCl8"]
+    system = System(case["numbers"], case["positions"], case["cell"], [True] * 3)
+    (one,) = predict(load("out.safetensors"), [system], precision="float64")
+    assert one.energy == pytest.approx(case["energy"], abs=1e-9)
+
+
+def test_import_of_a_mattersim_checkpoint_that_contradicts_itself(ergodica, tmp_path):
+    for arguments, words in (({"units": 64}, "128 units"), ({"max_n": 3}, "max_n = 4")):
+        path = mattersim_checkpoint(tmp_path / "odd.pth", arguments)
+        answer = ergodica("models", "import", path, "-o", "odd.safetensors", model=False)
+        assert answer.code == 2 and is_one_sentence(answer.err) and words in answer.err
+    answer = ergodica("models", "import", path, "-o", "odd.safetensors", "--kwargs", '{"units": 64}', model=False)
+    assert answer.code == 2 and "leave --kwargs away" in answer.err
 
 
 @pytest.mark.parametrize("tree", [[1, 2], {"epoch": 3}])

@@ -7,7 +7,16 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["splitmix", "visnet_shapes", "visnet_state", "weight"]
+__all__ = [
+    "geoformer_shapes",
+    "geoformer_state",
+    "m3gnet_shapes",
+    "m3gnet_state",
+    "splitmix",
+    "visnet_shapes",
+    "visnet_state",
+    "weight",
+]
 
 Shapes = dict[str, tuple[int, ...]]
 
@@ -90,3 +99,59 @@ def _linear(name: str, out: int, width: int, *, bias: bool = True) -> Shapes:
 
 def _norm(name: str, width: int) -> Shapes:
     return {f"{name}.weight": (width,), f"{name}.bias": (width,)}
+
+
+def m3gnet_state(units: int = 128, blocks: int = 3, elements: int = 95) -> dict[str, np.ndarray]:
+    """State dict of MatterSim's M3GNet without the buffers of its bases; the energy scale is the reference file's."""
+    z = np.arange(elements)
+    scale = {"normalizer.scale": 1 + 0.1 * np.sin(z), "normalizer.shift": -1 + 0.5 * np.sin(0.5 * z)}
+    return scale | {
+        name: weight(name, shape, 1.0, 1.0) for name, shape in m3gnet_shapes(units, blocks, elements).items()
+    }
+
+
+def m3gnet_shapes(units: int, blocks: int, elements: int) -> Shapes:
+    """Names and shapes of the parameters of MatterSim's M3GNet (1.2)."""
+    table = "atom_embedding.mlp.0.linear.weight"
+    shapes: Shapes = {table: (units, elements), "edge_encoder.mlp.0.linear.weight": (units, 4)}
+    for part in ("g", "sigma"):
+        for layer, out in enumerate((units, units, 1)):
+            shapes |= _linear(f"final.{part}.{layer}.linear", out, units)
+    for block in range(blocks):
+        root = f"graph_conv.{block}."
+        shapes |= _linear(f"{root}three_body.atom_mlp.linear", 16, units)
+        for target in ("atom", "edge"):
+            shapes |= _linear(f"{root}edge_layer_{target}.linear", units, 4, bias=False)
+        for part in ("g", "sigma"):
+            shapes |= _linear(f"{root}three_body.edge_gate_mlp.{part}.0.linear", units, 16, bias=False)
+            for target in ("atom", "edge"):
+                shapes |= _linear(f"{root}gated_mlp_{target}.{part}.0.linear", units, 3 * units)
+                shapes |= _linear(f"{root}gated_mlp_{target}.{part}.1.linear", units, units)
+    return shapes
+
+
+def geoformer_state(kwargs: Mapping[str, Any], gain: float, embedding: float) -> dict[str, np.ndarray]:
+    """State dict of AI2BMD's Geoformer, without its buffers."""
+    return {name: weight(name, shape, gain, embedding) for name, shape in geoformer_shapes(**kwargs).items()}
+
+
+def geoformer_shapes(
+    max_z: int, embedding_dim: int, ffn_embedding_dim: int, num_layers: int, num_rbf: int, **_: Any
+) -> Shapes:
+    """Names and shapes of the parameters of AI2BMD's Geoformer."""
+    width, root = embedding_dim, "geo_encoder."
+    shapes: Shapes = {
+        f"{root}embedding.weight": (max_z, width),
+        **_linear(f"{root}dist_proj", width, num_rbf),
+        **_norm(f"{root}x_in_layernorm", width),
+        **_linear("geo_decoder.classifier.0", width // 2, width),
+        **_linear("geo_decoder.classifier.2", 1, width // 2),
+    }
+    for layer in range(num_layers):
+        own = f"{root}layers.{layer}."
+        for name in ("k_proj", "q_proj", "v_proj", "dk_proj", "du_update_proj", "edge_attr_update"):
+            shapes |= _linear(f"{own}self_attn.{name}", width, width)
+        shapes |= _linear(f"{own}self_attn.dihedral_proj", 2 * width, width, bias=False)
+        shapes |= _linear(f"{own}ffn.0", ffn_embedding_dim, width) | _linear(f"{own}ffn.3", width, ffn_embedding_dim)
+        shapes |= _norm(f"{own}attn_layer_norm", width) | _norm(f"{own}final_layer_norm", width)
+    return shapes

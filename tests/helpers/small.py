@@ -10,8 +10,7 @@ import jax
 import numpy as np
 
 from ergodica.neighbors import Capacity, find_edges, pack
-from ergodica.potentials.potential import Potential, compiled_derivatives
-from ergodica.potentials.visnet import ViSNetConfig
+from ergodica.potentials.potential import CONFIGS, ModelConfig, Potential, compiled_derivatives
 from ergodica.system import System
 
 __all__ = ["Numbers", "evaluate", "random_crystal", "random_molecule", "random_rotation", "small_potential"]
@@ -28,17 +27,22 @@ class Numbers(NamedTuple):
     atomic: np.ndarray
 
 
-def small_potential(seed: int = 0, **options: Any) -> Potential:
-    """A ViSNet of 2 layers and 16 channels; biases and norms are off their trivial initial values, too."""
-    config = ViSNetConfig(
-        **{"hidden": 16, "layers": 2, "heads": 4, "num_rbf": 8, "cutoff": CUTOFF, "max_z": 20} | options
-    )
+SMALL: dict[str, dict[str, Any]] = {
+    "visnet": {"hidden": 16, "layers": 2, "heads": 4, "num_rbf": 8},
+    "m3gnet": {"units": 16, "blocks": 2},
+    "geoformer": {"hidden": 16, "ffn": 24, "layers": 2, "heads": 4, "num_rbf": 8},
+}
+
+
+def small_potential(seed: int = 0, kind: str = "visnet", **options: Any) -> Potential:
+    """A network of 2 layers and 16 channels; biases and norms are off their trivial initial values, too."""
+    config = CONFIGS[kind](**SMALL[kind] | {"cutoff": CUTOFF, "max_z": 20} | options)
     rng = np.random.default_rng(seed)
     return Potential(config, jax.tree.map(lambda leaf: leaf + 0.1 * rng.normal(size=leaf.shape), _initial(config)))
 
 
 @lru_cache(maxsize=64)
-def _initial(config: ViSNetConfig) -> Any:
+def _initial(config: ModelConfig) -> Any:
     """Initial parameters; kept, because making them takes longer than using them."""
     return Potential.create(config).params
 

@@ -58,12 +58,14 @@ def import_(
     name: str | None = None,
     common: Common = DEFAULTS,
 ) -> None:
-    """Convert a checkpoint of PyG's or AI2BMD's ViSNet to a model file; nothing in it is ever run.
+    """Convert a checkpoint of MatterSim's M3GNet, AI2BMD's Geoformer or ViSNet, or PyG's ViSNet, to a model file.
+
+    Nothing in the checkpoint is ever run.
 
     Parameters
     ----------
     file
-        A PyG state dict, or an AI2BMD Lightning checkpoint.
+        A checkpoint written by torch: a bare state dict, one that wraps it, or a Lightning checkpoint.
     kwargs
         JSON of the upstream constructor's keyword arguments, for files that do not carry them.
     name

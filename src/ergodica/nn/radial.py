@@ -15,6 +15,8 @@ __all__ = [
     "gaussian_basis",
     "gaussian_constants",
     "polynomial_cutoff",
+    "smooth_bessel_basis",
+    "smooth_bessel_constants",
 ]
 
 
@@ -57,3 +59,37 @@ def gaussian_basis(
 ) -> Float[Array, "*e R"]:
     """exp(-γ (d - μ)²), without a cut-off factor; d in Å."""
     return jnp.exp(-exponents * (distance[..., None] - centres) ** 2)
+
+
+def smooth_bessel_constants(cutoff: float, size: int, dtype: type = np.float64) -> dict[str, np.ndarray]:
+    """Constants of `smooth_bessel_basis`, rounded to `dtype`: MatterSim's are of single precision."""
+    n = np.arange(size, dtype=float)
+    en = n**2 * (n + 2) ** 2 / (4 * (n + 1) ** 4 + 1)
+    en = en.astype(dtype)
+    dn: np.ndarray = np.ones(size, dtype)
+    for k in range(1, size):  # in `dtype` all along, as the published constants were made
+        dn[k] = 1 - en[k] / dn[k - 1]
+    weights = (-1.0) ** n * math.sqrt(2.0) * math.pi / cutoff**1.5 * (n + 1) * (n + 2) / np.sqrt(2 * n**2 + 6 * n + 5)
+    constants = {
+        "weights": weights,
+        "first": (n + 1) * math.pi / cutoff,
+        "second": (n + 2) * math.pi / cutoff,
+        "en": en,
+        "dn": dn,
+    }
+    return {name: value.astype(dtype).astype(float) for name, value in constants.items()}
+
+
+def smooth_bessel_basis(distance: Float[Array, "*e"], constants: dict[str, np.ndarray]) -> Float[Array, "*e R"]:
+    """Orthonormal combinations of Bessel functions whose value, slope and curvature vanish at the cut-off.
+
+    Kocer, Mason & Erturk 2020, doi:10.1063/1.5131167; d in Å.
+    """
+    d = distance[..., None]
+    first, second, weights = (jnp.asarray(constants[key], d.dtype) for key in ("first", "second", "weights"))
+    raw = weights * (jnp.sinc(d * (first / math.pi)) + jnp.sinc(d * (second / math.pi)))
+    en, dn = constants["en"], constants["dn"]
+    basis = [raw[..., 0]]
+    for k in range(1, raw.shape[-1]):
+        basis.append((raw[..., k] + math.sqrt(en[k] / dn[k - 1]) * basis[-1]) / math.sqrt(dn[k]))
+    return jnp.stack(basis, axis=-1)

@@ -21,7 +21,9 @@ from ergodica.elements import SYMBOLS
 from ergodica.errors import InputError
 from ergodica.nn.geometry import edge_vectors
 from ergodica.nn.pairs import swap
+from ergodica.potentials.geoformer import GeoformerConfig
 from ergodica.potentials.heads import AtomOutput, assemble
+from ergodica.potentials.m3gnet import M3GNetConfig
 from ergodica.potentials.visnet import ViSNetConfig
 from ergodica.runtime import keep_freed_memory
 from ergodica.system import Batch, Neighbors
@@ -67,7 +69,7 @@ class ModelConfig(Protocol):
         """
 
 
-CONFIGS: dict[str, type] = {"visnet": ViSNetConfig}
+CONFIGS: dict[str, type] = {"visnet": ViSNetConfig, "geoformer": GeoformerConfig, "m3gnet": M3GNetConfig}
 """Networks by the name that stands in model files and training configurations."""
 
 

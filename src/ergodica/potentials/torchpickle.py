@@ -52,7 +52,9 @@ class Global(type):
 
 
 def _global(dotted: str) -> Global:
-    make = MAKERS.get(dotted) or _refusal(dotted)
+    # some programs save the optimiser itself beside the weights: its attributes are kept as data
+    known = Namespace.inert if dotted.startswith("torch.optim.") else None
+    make = MAKERS.get(dotted) or known or _refusal(dotted)
     body = {"dotted": dotted, "make": staticmethod(make), "__new__": lambda _cls, *args: make(*args)}
     return Global("Global", (), body)
 
@@ -77,9 +79,14 @@ class Dict(dict):
 
 
 class Namespace(Dict):
-    """An `argparse.Namespace`: its attributes are its content."""
+    """An object of which the attributes are kept and nothing else, such as an `argparse.Namespace`."""
 
     __slots__ = ()
+
+    @classmethod
+    def inert(cls, *_: object) -> Namespace:
+        """One that has no attributes yet."""
+        return cls()
 
     def __setstate__(self, state: Any) -> None:
         self.update(state)
@@ -218,7 +225,7 @@ MAKERS: dict[str, Make] = {
     "collections.OrderedDict": Dict,
     "collections.Counter": Dict,
     "collections.defaultdict": lambda _factory=None, *content: Dict(*content),
-    "argparse.Namespace": Namespace,
+    "argparse.Namespace": Namespace.inert,
     "torch.Size": lambda sizes=(): tuple(sizes),
     "torch.device": _device,
     "torch._utils._rebuild_tensor": _tensor,

@@ -1,4 +1,4 @@
-"""Weights of the published ViSNet programs, translated name by name.
+"""Weights of the published ViSNet programs.
 
 One table serves PyG's `torch_geometric.nn.models.ViSNet` and AI2BMD's Lightning checkpoints, whose names differ only by
 the prefix "model.". Nothing here needs torch; reading the file is `ergodica.potentials.torchfile`'s affair.
@@ -6,18 +6,16 @@ the prefix "model.". Nothing here needs torch; reading the file is `ergodica.pot
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from ergodica.errors import InputError
+from ergodica.potentials.upstream.reader import Reader, State, Translated, joined
 from ergodica.potentials.visnet import ViSNetConfig
 
-__all__ = ["Translated", "translate_visnet"]
-
-State = Mapping[str, np.ndarray]
+__all__ = ["translate_visnet"]
 
 PYG_DEFAULTS: dict[str, Any] = {
     "lmax": 1, "vecnorm_type": None, "trainable_vecnorm": False, "num_heads": 8, "num_layers": 6,
@@ -43,29 +41,6 @@ HEAD_NAMES = {
 }
 
 
-@dataclass(frozen=True)
-class Translated:
-    """A checkpoint in our terms.
-
-    Attributes:
-        config: the architecture, in parity mode.
-        params: parameter tree of the flax module.
-        scale: factor on the per-atom output.
-        shift: added once per structure.
-        reference: per-element energies by atomic number [max_z].
-        reduce: "sum" or "mean" over atoms.
-        max_neighbors: truncation of the published program, loop included (it defines no order, so we never truncate).
-    """
-
-    config: ViSNetConfig
-    params: dict[str, Any]
-    scale: float
-    shift: float
-    reference: np.ndarray
-    reduce: str
-    max_neighbors: int | None
-
-
 def translate_visnet(state: State, kwargs: Mapping[str, Any] | None, hyper: Mapping[str, Any] | None) -> Translated:
     """Turn an upstream state dict into configuration and parameters.
 
@@ -82,7 +57,7 @@ def translate_visnet(state: State, kwargs: Mapping[str, Any] | None, hyper: Mapp
         raise InputError("This is not a ViSNet checkpoint: it has no representation_model.embedding.weight.")
     options = _lightning_options(hyper) if hyper else _pyg_options(dict(kwargs or {}))
     config = ViSNetConfig(**options["config"], smooth=False, softening=0.0)
-    reader = _Reader(state)
+    reader = Reader(state)
     params = _parameters(reader, config)
     reference = reader.optional("prior_model.atomref.weight")
     scale, shift = (reader.optional(name) for name in ("std", "mean"))
@@ -137,43 +112,7 @@ def _lightning_options(hyper: Mapping[str, Any]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-class _Reader:
-    """Takes tensors out of a state dict one by one and insists that none is missing or left over."""
-
-    def __init__(self, state: State) -> None:
-        self._left = dict(state)
-
-    def take(self, name: str) -> np.ndarray:
-        if name not in self._left:
-            raise InputError(f"The checkpoint has no '{name}': do the constructor arguments fit it (see --kwargs)?")
-        return self._left.pop(name)
-
-    def optional(self, name: str) -> np.ndarray | None:
-        return self._left.pop(name, None)
-
-    def dense(self, name: str, bias: bool = True) -> dict[str, np.ndarray]:
-        """Parameters of an upstream Linear layer, whose weight is [out, in]."""
-        layer = {"kernel": np.ascontiguousarray(self.take(f"{name}.weight").T)}
-        return layer | {"bias": self.take(f"{name}.bias")} if bias else layer
-
-    def pieces(self, name: str, count: int, bias: bool = True) -> list[dict[str, np.ndarray]]:
-        """A Linear layer cut into `count` layers of equal output."""
-        whole = self.dense(name, bias)
-        cut = {key: np.split(value, count, axis=-1) for key, value in whole.items()}
-        return [{key: np.ascontiguousarray(value[i]) for key, value in cut.items()} for i in range(count)]
-
-    def norm(self, name: str) -> dict[str, np.ndarray]:
-        return {"scale": self.take(f"{name}.weight"), "bias": self.take(f"{name}.bias")}
-
-    def finish(self) -> None:
-        if self._left:
-            raise InputError(
-                f"The checkpoint has '{next(iter(self._left))}', which the given architecture has no use for: "
-                "check the constructor arguments (--kwargs)."
-            )
-
-
-def _parameters(reader: _Reader, config: ViSNetConfig) -> dict[str, Any]:
+def _parameters(reader: Reader, config: ViSNetConfig) -> dict[str, Any]:
     root = "representation_model."
     params: dict[str, Any] = {
         "embedding": {"embedding": reader.take(root + "embedding.weight")},
@@ -193,7 +132,7 @@ def _parameters(reader: _Reader, config: ViSNetConfig) -> dict[str, Any]:
     return params
 
 
-def _layer(reader: _Reader, root: str, config: ViSNetConfig, first: bool, last: bool) -> dict[str, Any]:
+def _layer(reader: Reader, root: str, config: ViSNetConfig, first: bool, last: bool) -> dict[str, Any]:
     """One layer; vectors are zero before the first one, where upstream's parameters for them change nothing."""
 
     def layers(*names: str, bias: bool = True) -> list[dict[str, np.ndarray]]:
@@ -202,7 +141,7 @@ def _layer(reader: _Reader, root: str, config: ViSNetConfig, first: bool, last: 
     node = config.vertex == "node"
     params = {
         "layernorm": reader.norm(root + "layernorm"),
-        "node_proj": _joined(layers("q", "k", "v")),
+        "node_proj": joined(layers("q", "k", "v")),
         "o_proj": reader.dense(root + "o_proj"),
     }
     norm = _vector_norm(reader, root + "vec_layernorm", "vec_layernorm", config)
@@ -215,19 +154,13 @@ def _layer(reader: _Reader, root: str, config: ViSNetConfig, first: bool, last: 
         sides += layers("w_trg", "w_src", bias=False)
     if node or (config.vertex == "edge" and not last):
         sides += layers("t_trg", "t_src", bias=False)
-    params |= {"edge_proj": _joined(by_edge), "message_proj": _joined([s2] if first else [s2, s1])}
+    params |= {"edge_proj": joined(by_edge), "message_proj": joined([s2] if first else [s2, s1])}
     if first:
         return params
-    return params | norm | {"vector_proj": _joined(vectors)} | ({"side_proj": _joined(sides)} if sides else {})
+    return params | norm | {"vector_proj": joined(vectors)} | ({"side_proj": joined(sides)} if sides else {})
 
 
-def _joined(layers: Sequence[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    """Layers on one input as `Projections` keeps them: kernel [in, pieces, out], bias [pieces, out]."""
-    axes = {"kernel": 1, "bias": 0}
-    return {key: np.stack([layer[key] for layer in layers], axis=axes[key]) for key in layers[0]}
-
-
-def _vector_norm(reader: _Reader, theirs: str, ours: str, config: ViSNetConfig) -> dict[str, Any]:
+def _vector_norm(reader: Reader, theirs: str, ours: str, config: ViSNetConfig) -> dict[str, Any]:
     weight = reader.optional(theirs + ".weight")
     if config.trainable_vecnorm:
         if weight is None:
@@ -238,7 +171,7 @@ def _vector_norm(reader: _Reader, theirs: str, ours: str, config: ViSNetConfig) 
     return {}
 
 
-def _radial(reader: _Reader, root: str, config: ViSNetConfig) -> dict[str, Any]:
+def _radial(reader: Reader, root: str, config: ViSNetConfig) -> dict[str, Any]:
     first, second = ("means", "betas") if config.rbf == "expnorm" else ("offset", "coeff")
     means, betas = reader.optional(root + first), reader.optional(root + second)
     if not config.trainable_rbf:
@@ -250,7 +183,7 @@ def _radial(reader: _Reader, root: str, config: ViSNetConfig) -> dict[str, Any]:
     return {"rbf_means": means, "rbf_betas": betas}
 
 
-def _head(reader: _Reader, config: ViSNetConfig) -> dict[str, Any]:
+def _head(reader: Reader, config: ViSNetConfig) -> dict[str, Any]:
     root = "output_model.output_network."
     reader.optional("output_model.atomic_mass")
     if config.head == "extent":
