@@ -10,7 +10,7 @@ import jax
 __all__ = ["recomputed"]
 
 
-def recomputed(function: Callable[..., Any]) -> Callable[..., Any]:
+def recomputed(function: Callable[..., Any], when: bool = True) -> Callable[..., Any]:
     """`function(arrays, rest)` that keeps its floating-point `arrays` for the backward pass and nothing in between.
 
     What `jax.checkpoint` is for; but XLA's CPU compiler drops the barriers of that before it merges equal expressions,
@@ -19,7 +19,10 @@ def recomputed(function: Callable[..., Any]) -> Callable[..., Any]:
 
     Args:
         function: of a pytree of arrays, and of anything that is not differentiated. It must not close over tracers.
+        when: False gives the function back as it is.
     """
+    if not when:
+        return function
 
     @jax.custom_vjp
     def call(arrays: Any, rest: Any) -> Any:

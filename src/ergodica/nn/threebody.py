@@ -10,12 +10,11 @@ from jaxtyping import Array, Float
 
 from ergodica.nn.radial import polynomial_cutoff
 
-__all__ = ["ANGULAR", "THREEBODY", "real_harmonics", "spherical_bessel", "threebody_sum"]
+__all__ = ["THREEBODY", "real_harmonics", "spherical_bessel", "threebody_sum"]
 
 DEGREES = RADIAL = 4
 THREEBODY = DEGREES * RADIAL
 """Components of the sum: degree outside, radial function inside."""
-ANGULAR = DEGREES**2
 
 ZEROS = np.array([
     [3.141592653589793, 6.283185307179586, 9.42477796076938, 12.566370614359172],

@@ -7,9 +7,9 @@ alone; forces come from its derivatives, through norms that have one at zero.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from functools import partial
+from typing import Literal
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -140,7 +140,7 @@ class GeoformerLayer(nn.Module):
         """Updated atoms and edges; the last layer leaves the edges, which nobody reads, alone."""
         hidden, neighbors = self.config.hidden, edges.neighbors
         act = ACTIVATIONS[self.config.activation]
-        again: Callable[..., Any] = recomputed if self.recompute else lambda function: function
+        again = partial(recomputed, when=self.recompute)
         by_node = Projections(("q", "k", "v"), hidden, name="node_proj")(x)
         by_edge = Projections(("dk",) if self.last else ("dk", "change"), hidden, name="edge_proj")(e)
         arrays = {**by_node, "dk": by_edge["dk"], "attention": edges.attention}

@@ -8,8 +8,8 @@ parts, once an atom; layers on one input are one product.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import flax.linen as nn
@@ -144,7 +144,7 @@ class M3GNetBlock(nn.Module):
         neighbors: Neighbors,
     ) -> Float[Array, "A K U"]:
         """A gated perceptron of two layers on (receiver, sender, edge)."""
-        again: Callable[..., Any] = recomputed if self.recompute else lambda function: function
+        again = partial(recomputed, when=self.recompute)
 
         def hidden(arrays: tuple[Array, Array, Array], neighbors: Neighbors) -> Array:
             own, other, edge = arrays

@@ -7,6 +7,7 @@ periodic cells, and has a smooth mode: energy and forces are continuous when an 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import flax.linen as nn
@@ -188,7 +189,7 @@ class ViSNetLayer(nn.Module):
         """Updated scalars, vectors and edge features; the last layer leaves the edges alone."""
         hidden, vertex, neighbors = self.config.hidden, self.config.vertex, edges.neighbors
         envelope = edges.envelope[..., None]
-        again = recomputed if self.recompute else lambda function: function
+        again = partial(recomputed, when=self.recompute)
         turns = v is not None and not self.last  # whether the edge features change
         by_edge = self._project("edge", f, "dk", "dv", *["f"] * turns, *["f2"] * (turns and vertex == "edge"))
         by_node = self._project("node", LayerNorm("layernorm")(x), "q", "k", "v")
