@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from ase import Atoms
-from ase.build import molecule
+from ase.build import bulk, molecule
 from ase.io import read
 from ase.units import _amu
 
@@ -56,10 +56,21 @@ def _random_rotation(rng: np.random.RandomState) -> np.ndarray:
     )
 
 
+def silicon(repeats: int) -> Atoms:
+    """Cubic cells of diamond-structure silicon, 8 atoms each, every atom some 0.05 Å off its site."""
+    atoms = bulk("Si", cubic=True) * (repeats, repeats, repeats)
+    atoms.positions += np.random.RandomState(0).normal(scale=0.05, size=atoms.positions.shape)
+    return atoms
+
+
 STRUCTURES = {
     "ethanol": ethanol,
     "aspirin": aspirin,
     "water64": lambda: water_box(64),
     "water192": lambda: water_box(192),
+    "silicon64": lambda: silicon(2),
+    "silicon216": lambda: silicon(3),
+    "silicon512": lambda: silicon(4),
+    "silicon1000": lambda: silicon(5),
 }
-"""Name → builder. The number after `water` counts molecules: 192 and 576 atoms."""
+"""Name → builder. The number after `water` counts molecules (192 and 576 atoms), that after `silicon` atoms."""

@@ -28,24 +28,21 @@ def main(make_calculator: Callable[[Atoms], tuple[Calculator, dict]]) -> None:
     """Parse `FILE --seconds S --min-calls N --max-calls N`, measure, print."""
     parser = argparse.ArgumentParser()
     parser.add_argument("file", help="one structure, extended xyz")
+    parser.add_argument("--stress", action="store_true", help="ask for the stress, too")
     parser.add_argument("--seconds", type=float, default=5.0, help="time for the repeated calls")
     parser.add_argument("--min-calls", type=int, default=5)
     parser.add_argument("--max-calls", type=int, default=200)
     options = parser.parse_args()
     atoms = ase.io.read(options.file)
-    result = measure(atoms, make_calculator, options.seconds, options.min_calls, options.max_calls)
+    result = measure(atoms, make_calculator, options)
     json.dump(result, sys.stdout)
     print()
 
 
 def measure(
-    atoms: Atoms,
-    make_calculator: Callable[[Atoms], tuple[Calculator, dict]],
-    seconds: float,
-    min_calls: int,
-    max_calls: int,
+    atoms: Atoms, make_calculator: Callable[[Atoms], tuple[Calculator, dict]], options: argparse.Namespace
 ) -> dict:
-    """Wall times of energy + forces through the calculator.
+    """Wall times of energy and forces (and stress) through the calculator, and what it says of the first structure.
 
     Every call sees new positions, a small random step away from the given ones, so that no result can come from a
     cache; a neighbour list that lives in a skin is fair, as it is in molecular dynamics. The calls that warm up
@@ -59,6 +56,8 @@ def measure(
         begin = time.perf_counter()
         forces = atoms.get_forces()
         energy = atoms.get_potential_energy()
+        if options.stress:
+            atoms.get_stress()
         spent = time.perf_counter() - begin
         if not (np.isfinite(energy) and np.isfinite(forces).all() and forces.shape == start.shape):
             raise RuntimeError("energy or forces are not finite numbers of the right shape")
@@ -69,8 +68,10 @@ def measure(
     setup = time.perf_counter() - begin
     first, second = call(), call()
     times: list[float] = []
-    while len(times) < min_calls or (sum(times) < seconds and len(times) < max_calls):
+    while len(times) < options.min_calls or (sum(times) < options.seconds and len(times) < options.max_calls):
         times.append(call())
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024  # ru_maxrss is in kB on Linux
+    atoms.positions = start
     return {
         "n_atoms": len(atoms),
         "median_ms": 1e3 * float(np.median(times)),
@@ -81,6 +82,9 @@ def measure(
         "first_call_s": first,
         "second_call_s": second,
         "start_to_first_forces_s": begin - STARTED + setup + first,
-        "peak_rss_MB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,  # ru_maxrss is in kB on Linux
+        "peak_rss_MB": peak,
+        "energy_eV": float(atoms.get_potential_energy()),
+        "forces_eV_per_A": atoms.get_forces().tolist(),
+        "stress_eV_per_A3": atoms.get_stress().tolist() if options.stress else None,
         "facts": {"python": platform.python_version(), **facts},
     }

@@ -1,9 +1,10 @@
-"""Speed of ViSNet (128 channels, 6 layers, lmax 2) side by side with other programs.
+"""Speed of a network side by side with other programs.
 
-    python benchmarks/visnet_speed.py --peer mlip=/path/to/python --peer pyg=/path/to/python -o FILE.json
+    python benchmarks/speed.py visnet --peer mlip=/path/to/python --peer pyg=/path/to/python -o FILE.json
+    python benchmarks/speed.py m3gnet --peer mattersim=/path/to/python -o FILE.json
 
-Each measurement is a fresh process: median wall time of energy + forces through the ASE calculator, time to the first
-forces, peak memory. Programs take turns within each of several rounds, so that a drift of the machine hits all equally.
+Each measurement is a fresh process: median wall time of a call of the ASE calculator, time to the first forces, peak
+memory. Where the weights are equal, so must be the results: their largest differences are printed. Programs take turns within each of several rounds, so that a drift of the machine hits all equally.
 """
 
 from __future__ import annotations
@@ -20,37 +21,57 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import ase.io
+import numpy as np
 from structures import STRUCTURES
 
 WORKERS = Path(__file__).parent / "workers"
-PROGRAMS = ("ergodica", "mlip", "pyg")
+NETWORKS = {
+    "visnet": {
+        "title": "ViSNet, 128 channels, 6 layers, lmax 2, float32: energy + forces",
+        "peers": ("mlip", "pyg"),
+        "systems": ("ethanol", "aspirin", "water64", "water192"),
+        "options": (),
+        "same_weights": False,
+    },
+    "m3gnet": {
+        "title": "M3GNet, 128 channels, 3 blocks (mattersim-v1.0.0-1M), float32: energy + forces + stress",
+        "peers": ("mattersim",),
+        "systems": ("silicon64", "silicon216", "silicon512", "silicon1000"),
+        "options": ("--stress",),
+        "same_weights": True,
+    },
+}
 SUMMARISED = ("median_ms", "min_ms", "p90_ms", "setup_s", "first_call_s", "start_to_first_forces_s", "peak_rss_MB")
 
 
 def parse_arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--peer", action="append", default=[], metavar="NAME=PYTHON", help="mlip=... or pyg=...")
-    parser.add_argument("--systems", nargs="+", choices=STRUCTURES, default=list(STRUCTURES))
+    parser.add_argument("network", choices=NETWORKS)
+    parser.add_argument("--peer", action="append", default=[], metavar="NAME=PYTHON", help="its interpreter")
+    parser.add_argument("--systems", nargs="+", choices=STRUCTURES)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=5.0, help="of repeated calls in each process")
     parser.add_argument("--min-calls", type=int, default=5, help="in each process, however long they take")
     parser.add_argument("--timeout", type=float, default=900.0, help="seconds for one process")
     parser.add_argument("-o", "--output", type=Path, help="JSON file")
     options = parser.parse_args()
+    network = NETWORKS[options.network]
+    options.systems = options.systems or list(network["systems"])
     options.programs = {"ergodica": sys.executable}
     for peer in options.peer:
         name, equals, python = peer.partition("=")
-        if name not in PROGRAMS or not equals:
-            parser.error(f"--peer {peer}: write mlip=/path/to/python or pyg=/path/to/python")
+        if name not in network["peers"] or not equals:
+            parser.error(f"--peer {peer}: write {'=... or '.join(network['peers'])}=/path/to/python")
         options.programs[name] = python
     return options
 
 
 def run_worker(program: str, python: str, file: Path, options: argparse.Namespace) -> dict:
     """One process; its JSON object, or {"error": last line of what went wrong}."""
-    command = [python, str(WORKERS / f"{program}_worker.py"), str(file)]
+    command = [python, str(WORKERS / f"{options.network}_{program}.py"), str(file)]
     command += ["--seconds", str(options.seconds), "--min-calls", str(options.min_calls)]
+    command += NETWORKS[options.network]["options"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=options.timeout, check=False)
     except subprocess.TimeoutExpired:
@@ -70,7 +91,7 @@ def measure(options: argparse.Namespace) -> dict[str, dict[str, list[dict]]]:
         for turn in range(options.rounds):
             for system in options.systems:
                 for program in names[turn % len(names) :] + names[: turn % len(names)]:
-                    print(f"round {turn + 1}/{options.rounds}  {system:9s} {program} ...", end=" ", file=sys.stderr)
+                    print(f"round {turn + 1}/{options.rounds}  {system:11s} {program} ...", end=" ", file=sys.stderr)
                     sys.stderr.flush()
                     file = Path(folder, f"{system}.xyz")
                     result = run_worker(program, options.programs[program], file, options)
@@ -95,6 +116,20 @@ def summarise(runs: list[dict]) -> dict:
     }
 
 
+def differences(runs: dict[str, list[dict]]) -> dict[str, dict[str, float]]:
+    """Largest deviation of each peer's energy (eV/atom), forces (eV/Å) and stress (eV/Å³) from Ergodica's."""
+    found = {}
+    own = next((run for run in runs["ergodica"] if "error" not in run), None)
+    for program in runs if own else ():
+        peer = next((run for run in runs[program] if "error" not in run), None)
+        if program != "ergodica" and peer:
+            keys = ("energy_eV", "forces_eV_per_A", "stress_eV_per_A3")
+            parts = {key: float(np.abs(np.subtract(own[key], peer[key])).max()) for key in keys if own[key]}
+            energy = parts.pop("energy_eV") / own["n_atoms"]
+            found[program] = {"energy_eV_per_atom": energy} | parts
+    return found
+
+
 def machine() -> dict:
     """What the timings depend on; nothing that names the machine."""
     cpu, memory = platform.processor(), None
@@ -114,17 +149,17 @@ def machine() -> dict:
 def print_table(summary: dict[str, dict[str, dict]]) -> None:
     """Medians, and how many times Ergodica's each figure is."""
     print(
-        f"{'system':10s}{'atoms':>6s}  {'program':10s}{'E+F ms':>10s}{'ratio':>8s}{'first s':>9s}{'RSS MB':>8s}  note"
+        f"{'system':12s}{'atoms':>6s}  {'program':10s}{'call ms':>10s}{'ratio':>8s}{'first s':>9s}{'RSS MB':>8s}  note"
     )
     for system, programs in summary.items():
         own = programs["ergodica"].get("median_ms")
         for program, row in programs.items():
             if "error" in row:
-                print(f"{system:10s}{'':6s}  {program:10s}{'failed':>10s}  {row['error']}")
+                print(f"{system:12s}{'':6s}  {program:10s}{'failed':>10s}  {row['error']}")
                 continue
             ratio = f"{row['median_ms'] / own:.2f}" if own else "-"
             print(
-                f"{system:10s}{row['n_atoms']:6d}  {program:10s}{row['median_ms']:10.2f}{ratio:>8s}"
+                f"{system:12s}{row['n_atoms']:6d}  {program:10s}{row['median_ms']:10.2f}{ratio:>8s}"
                 f"{row['start_to_first_forces_s']:9.2f}{row['peak_rss_MB']:8.0f}  {row['facts'].get('note', '')}"
             )
 
@@ -133,7 +168,7 @@ def main() -> int:
     """Measure, print, write; 1 if a program failed everywhere on a system."""
     options = parse_arguments()
     report = {
-        "benchmark": "ViSNet, 128 channels, 6 layers, lmax 2, float32: energy + forces through the ASE calculator",
+        "benchmark": f"{NETWORKS[options.network]['title']}, through the ASE calculator",
         "date": datetime.now(UTC).date().isoformat(),
         "settings": {"rounds": options.rounds, "seconds": options.seconds, "min_calls": options.min_calls},
         "machine": machine(),
@@ -143,6 +178,9 @@ def main() -> int:
         system: {program: summarise(runs) for program, runs in programs.items()} for system, programs in results.items()
     }
     print_table(summary)
+    if NETWORKS[options.network]["same_weights"]:
+        report["largest_differences"] = {system: differences(runs) for system, runs in results.items()}
+        print(json.dumps(report["largest_differences"], indent=2))
     if options.output:
         options.output.parent.mkdir(parents=True, exist_ok=True)
         temporary = options.output.with_suffix(".part")

@@ -1,0 +1,34 @@
+"""Ergodica's M3GNet through its ASE calculator."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import protocol  # first: it starts the clock
+from ase import Atoms
+from ase.calculators.calculator import Calculator
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+
+def make_calculator(atoms: Atoms) -> tuple[Calculator, dict]:
+    """The architecture of mattersim-v1.0.0-1M with the weights of the parity tests' formula."""
+    import jax
+
+    import ergodica
+    from ergodica.calculators import Calculator as ErgodicaCalculator
+    from ergodica.elements import SYMBOLS
+    from ergodica.potentials.potential import EnergyScale, Potential
+    from ergodica.potentials.upstream import translate_m3gnet
+    from tests.helpers.golden import m3gnet_state
+
+    model = translate_m3gnet(m3gnet_state(), None)
+    reference = dict(zip(SYMBOLS[1:], model.reference[1:].tolist(), strict=False))
+    potential = Potential(model.config, model.params, EnergyScale(reference=reference))
+    facts = {"ergodica": ergodica.__version__, "jax": jax.__version__, "parameters": potential.n_parameters}
+    return ErgodicaCalculator(potential), facts
+
+
+if __name__ == "__main__":
+    protocol.main(make_calculator)
