@@ -4,7 +4,8 @@
     python benchmarks/speed.py m3gnet --peer mattersim=/path/to/python -o FILE.json
 
 Each measurement is a fresh process: median wall time of a call of the ASE calculator, time to the first forces, peak
-memory. Where the weights are equal, so must be the results: their largest differences are printed. Programs take turns within each of several rounds, so that a drift of the machine hits all equally.
+memory. Where the weights are equal, so must be the results: their largest differences are printed. Programs take turns
+within each of several rounds, so that a drift of the machine hits all equally.
 """
 
 from __future__ import annotations

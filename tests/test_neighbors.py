@@ -153,6 +153,20 @@ def test_list_with_a_skin_equals_a_fresh_one_along_a_walk(seed, periodic):
     assert verlet.builds < steps / 3
 
 
+@given(st.integers(0, 10_000))
+def test_fullest_atom_within_a_margin_is_that_of_a_longer_list(seed):
+    rng = np.random.default_rng(seed)
+    start = random_crystal(rng)
+    verlet = VerletList(3.0, skin=0.8)
+    verlet.update(start)
+    positions = start.positions + rng.normal(scale=0.05, size=start.positions.shape)
+    system = System(start.numbers, positions, start.cell, start.pbc)
+    verlet.update(system)
+    for margin in (0.0, 0.2):
+        fresh = find_edges(system, 3.0 + margin).receivers
+        assert verlet.most_neighbors(system, margin) == np.bincount(fresh, minlength=1).max()
+
+
 def test_rebuilds_only_when_it_must():
     system = random_crystal(np.random.default_rng(0))
     verlet = VerletList(3.0, skin=1.0)

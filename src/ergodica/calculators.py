@@ -30,6 +30,8 @@ WIDTHS = tuple(range(4, 257, 4))
 """Sizes of a row of neighbours: finer than those of mixed batches, as one shape serves a whole trajectory."""
 HEADROOM = 2
 """Free slots in a row when it is made: the densest place of a liquid fluctuates by a few neighbours."""
+MARGIN = 0.2
+"""Å beyond the cut-off: where there are no further neighbours, as between the shells of a crystal, no slot is free."""
 
 
 class Calculator(ASECalculator):
@@ -182,7 +184,8 @@ class Calculator(ASECalculator):
         """Width of the rows of neighbours: as it was while it suffices, so that nothing is compiled again."""
         need = int(np.bincount(edges.receivers, minlength=1).max()) + self.potential.config.loops
         if need > self._width:
-            room = round_up(need + HEADROOM, WIDTHS)
+            near = self._verlet.most_neighbors(system, MARGIN) + self.potential.config.loops
+            room = round_up(min(need + HEADROOM, max(near, need)), WIDTHS)
             # in a molecule no atom has more neighbours than there are other atoms
             self._width = room if system.pbc.any() else max(min(room, len(system)), need)
         return self._width

@@ -158,9 +158,7 @@ class VerletList:
             self._anchor, self._kept = system, None
             self._offsets = self._edges.shifts @ system.cell
             self.builds += 1
-        edges = self._edges
-        vectors = system.positions[edges.senders] - system.positions[edges.receivers] + self._offsets
-        squared = np.einsum("ei,ei->e", vectors, vectors)
+        edges, squared = self._edges, self._squared(system)
         if squared.size and squared.min() < OVERLAP**2:
             find_edges(system, self.cutoff)  # raises with the names of the atoms
         keep = squared < self.cutoff**2
@@ -168,6 +166,23 @@ class VerletList:
         if self._kept is None or not np.array_equal(keep, self._kept[0]):
             self._kept = keep, edges.select(keep)
         return self._kept[1]
+
+    def most_neighbors(self, system: System, margin: float) -> int:
+        """Neighbours of the fullest atom within the cut-off and a margin (Å) no wider than the skin.
+
+        Args:
+            system: the structure of the last update.
+            margin: Å.
+        """
+        assert self._edges is not None, "update comes first"
+        near = self._squared(system) < (self.cutoff + margin) ** 2
+        return int(np.bincount(self._edges.receivers[near], minlength=1).max())
+
+    def _squared(self, system: System) -> Float[np.ndarray, " E"]:
+        """Squared lengths of the edges of the kept list, Å²."""
+        assert self._edges is not None
+        vectors = system.positions[self._edges.senders] - system.positions[self._edges.receivers] + self._offsets
+        return np.einsum("ei,ei->e", vectors, vectors)
 
     def _valid(self, system: System) -> bool:
         anchor = self._anchor

@@ -12,7 +12,7 @@ from ergodica.potentials.potential import Potential
 from ergodica.system import System
 from tests.helpers.small import evaluate
 
-__all__ = ["GEOFORMERS", "M3GNETS", "ROOM", "VISNETS", "close", "crossing", "moved"]
+__all__ = ["GEOFORMERS", "GRAPHORMERS", "M3GNETS", "ROOM", "VISNETS", "close", "crossing", "moved"]
 
 ROOM = Capacity(48, 160, 6)  # one shape for all structures here, so that each network compiles once
 
@@ -29,6 +29,8 @@ VISNETS = [  # every pair of options occurs in some row
 ]
 
 M3GNETS = [{"kind": "m3gnet", "threebody_cutoff": 2.4}]
+
+GRAPHORMERS = [{"kind": "graphormer"}]
 
 GEOFORMERS = [
     {"kind": "geoformer", "vecnorm": "none", "trainable_rbf": True},

@@ -30,6 +30,7 @@ class Numbers(NamedTuple):
 SMALL: dict[str, dict[str, Any]] = {
     "visnet": {"hidden": 16, "layers": 2, "heads": 4, "num_rbf": 8},
     "m3gnet": {"units": 16, "blocks": 2},
+    "graphormer": {"hidden": 16, "ffn": 24, "layers": 2, "rounds": 2, "heads": 4, "num_rbf": 8},
     "geoformer": {"hidden": 16, "ffn": 24, "layers": 2, "heads": 4, "num_rbf": 8},
 }
 

@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from ergodica.neighbors import capacity_for, find_edges, pack
 from ergodica.potentials.potential import derivatives
 from ergodica.system import System
-from tests.helpers.physics import GEOFORMERS, M3GNETS, ROOM, VISNETS, close, crossing, moved
+from tests.helpers.physics import GEOFORMERS, GRAPHORMERS, M3GNETS, ROOM, VISNETS, close, crossing, moved
 from tests.helpers.small import CUTOFF, evaluate, random_crystal, random_molecule, random_rotation, small_potential
 
 pytestmark = pytest.mark.usefixtures("x64")
 
-NETWORKS = [*VISNETS, *GEOFORMERS, *M3GNETS]
+NETWORKS = [*VISNETS, *GEOFORMERS, *GRAPHORMERS, *M3GNETS]
 
 
 def name_of(options: dict) -> str:
@@ -112,7 +112,7 @@ def test_energy_and_forces_are_continuous_where_angles_begin_to_count():
     assert forces < 1e-5
 
 
-@pytest.mark.parametrize("options", [*VISNETS[3:6], *GEOFORMERS, *M3GNETS], ids=name_of)
+@pytest.mark.parametrize("options", [*VISNETS[3:6], *GEOFORMERS, *GRAPHORMERS, *M3GNETS], ids=name_of)
 def test_padding_and_company_change_nothing(options):
     rng = np.random.default_rng(2)
     potential = small_potential(**options)
@@ -126,7 +126,7 @@ def test_padding_and_company_change_nothing(options):
         close(shared.virial, alone.virial, 1e-12)
 
 
-@pytest.mark.parametrize("options", [VISNETS[4], GEOFORMERS[0], M3GNETS[0]], ids=name_of)
+@pytest.mark.parametrize("options", [VISNETS[4], GEOFORMERS[0], GRAPHORMERS[0], M3GNETS[0]], ids=name_of)
 def test_recomputing_changes_no_derivative(options):
     potential = small_potential(**options)
     system = random_crystal(np.random.default_rng(3))

@@ -6,11 +6,22 @@ from pathlib import Path
 from typing import Any
 
 from ergodica.potentials.geoformer import GeoformerConfig
+from ergodica.potentials.graphormer import GraphormerConfig
 from ergodica.potentials.m3gnet import M3GNetConfig
 from ergodica.potentials.potential import EnergyScale, Info, Potential
 from ergodica.potentials.visnet import ViSNetConfig
 
-__all__ = ["EnergyScale", "GeoformerConfig", "Info", "M3GNetConfig", "Potential", "ViSNetConfig", "load", "shipped"]
+__all__ = [
+    "EnergyScale",
+    "GeoformerConfig",
+    "GraphormerConfig",
+    "Info",
+    "M3GNetConfig",
+    "Potential",
+    "ViSNetConfig",
+    "load",
+    "shipped",
+]
 
 
 def shipped() -> dict[str, Path]:

@@ -124,16 +124,21 @@ class M3GNetBlock(nn.Module):
         neighbors: Neighbors,
     ) -> tuple[Float[Array, "A U"], Float[Array, "A K U"]]:
         """Updated atoms and edges."""
+        again = partial(recomputed, when=self.recompute)
         gate = sigmoid(Dense(THREEBODY, "angle_gate")(x))
-        bent = Projections(("value", "gate"), self.units, bias=False, name="angle")(angles * gate[:, None])
-        e = e + silu(bent["value"]) * sigmoid(bent["gate"])
+        e = again(_bend)((e, angles, gate, self._kernel("angle", THREEBODY)), None)
         sides = ("edge_value", "edge_gate", "atom_value", "atom_gate")
         own = Projections(sides, self.units, name="receiver")(x)
         other = Projections(sides, self.units, bias=False, name="sender")(x)
-        weight = Projections(("edge", "atom"), self.units, bias=False, name="radial")(radial)
-        e = e + self._perceptron("edge", e, own, other, neighbors) * weight["edge"]
-        message = self._perceptron("atom", e, own, other, neighbors) * silu(weight["atom"])
+        weight = self._kernel("radial", RADIAL)
+        e = again(_renew)((e, *self._perceptron("edge", e, own, other, neighbors), radial, weight[:, 0]), None)
+        message = again(_message)((*self._perceptron("atom", e, own, other, neighbors), radial, weight[:, 1]), None)
         return x + slot_sum(message), e
+
+    def _kernel(self, name: str, width: int) -> Float[Array, "W 2 U"]:
+        """Weights of two narrow layers without bias, whose outputs are cheaper to make again than to keep."""
+        init = nn.initializers.xavier_uniform(in_axis=0, out_axis=2, batch_axis=1)
+        return self.param(name, init, (width, 2, self.units))
 
     def _perceptron(
         self,
@@ -142,26 +147,44 @@ class M3GNetBlock(nn.Module):
         own: dict[str, Float[Array, "A U"]],
         other: dict[str, Float[Array, "A U"]],
         neighbors: Neighbors,
-    ) -> Float[Array, "A K U"]:
-        """A gated perceptron of two layers on (receiver, sender, edge)."""
+    ) -> list[Float[Array, "A K U"]]:
+        """Value and gate of a perceptron of two layers on (receiver, sender, edge), before their last activation."""
         again = partial(recomputed, when=self.recompute)
 
         def hidden(arrays: tuple[Array, Array, Array], neighbors: Neighbors) -> Array:
             own, other, edge = arrays
             return silu(spread(own, neighbors.width) + gather(other, neighbors) + edge)
 
-        def gated(arrays: tuple[Array, Array], _: None) -> Array:
-            value, gate = arrays
-            return silu(value) * sigmoid(gate)
-
         inner = Projections(("value", "gate"), self.units, bias=False, name=f"{name}_0")(e)
-        outer = [
+        return [
             Dense(self.units, f"{name}_1_{part}")(
                 again(hidden)((own[f"{name}_{part}"], other[f"{name}_{part}"], inner[part]), neighbors)
             )
             for part in ("value", "gate")
         ]
-        return again(gated)(tuple(outer), None)
+
+
+def _layer(inputs: Float[Array, "A K W"], kernel: Float[Array, "W U"]) -> Float[Array, "A K U"]:
+    return (inputs.reshape(-1, inputs.shape[-1]) @ kernel).reshape(*inputs.shape[:-1], -1)
+
+
+def _bend(arrays: tuple[Array, ...], _: None) -> Float[Array, "A K U"]:
+    """Edges with what the angles add."""
+    e, angles, gate, kernel = arrays
+    angles = angles * gate[:, None]
+    return e + silu(_layer(angles, kernel[:, 0])) * sigmoid(_layer(angles, kernel[:, 1]))
+
+
+def _renew(arrays: tuple[Array, ...], _: None) -> Float[Array, "A K U"]:
+    """Edges with what the atoms at their ends add."""
+    e, value, gate, radial, kernel = arrays
+    return e + silu(value) * sigmoid(gate) * _layer(radial, kernel)
+
+
+def _message(arrays: tuple[Array, ...], _: None) -> Float[Array, "A K U"]:
+    """What the edges bring to their receivers."""
+    value, gate, radial, kernel = arrays
+    return silu(value) * sigmoid(gate) * silu(_layer(radial, kernel))
 
 
 def _small(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:

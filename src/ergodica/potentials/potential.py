@@ -22,6 +22,7 @@ from ergodica.errors import InputError
 from ergodica.nn.geometry import edge_vectors
 from ergodica.nn.pairs import swap
 from ergodica.potentials.geoformer import GeoformerConfig
+from ergodica.potentials.graphormer import GraphormerConfig
 from ergodica.potentials.heads import AtomOutput, assemble
 from ergodica.potentials.m3gnet import M3GNetConfig
 from ergodica.potentials.visnet import ViSNetConfig
@@ -69,7 +70,12 @@ class ModelConfig(Protocol):
         """
 
 
-CONFIGS: dict[str, type] = {"visnet": ViSNetConfig, "geoformer": GeoformerConfig, "m3gnet": M3GNetConfig}
+CONFIGS: dict[str, type] = {
+    "visnet": ViSNetConfig,
+    "geoformer": GeoformerConfig,
+    "graphormer": GraphormerConfig,
+    "m3gnet": M3GNetConfig,
+}
 """Networks by the name that stands in model files and training configurations."""
 
 

@@ -105,8 +105,8 @@ def _block(reader: Reader, root: str, units: int) -> dict[str, Any]:
         raise InputError(f"'{root}edge_layer_edge.linear.weight' is not of shape {(units, RADIAL)}.")
     return params | {
         "angle_gate": reader.dense(f"{root}three_body.atom_mlp.linear"),
-        "angle": joined(bent),
+        "angle": joined(bent)["kernel"],
         "receiver": joined(own),
         "sender": joined(other),
-        "radial": joined(weight),
+        "radial": joined(weight)["kernel"],
     }
