@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
@@ -32,7 +33,10 @@ class Common:
     """Options of every verb."""
 
     model: Annotated[str, Parameter(alias="-m")] = DEFAULT_MODEL
-    """Name of a shipped model, or path of a model file."""
+    """Name of a shipped model, path of a model file, or a classical potential: emt, lj, zbl."""
+
+    kwargs: str | None = None
+    """JSON object of a classical potential's parameters, or of an upstream constructor's keyword arguments."""
 
     output: Annotated[Path | None, Parameter(alias="-o")] = None
     """File to write."""
@@ -88,11 +92,27 @@ class Common:
         """The model.
 
         Raises:
-            InputError: it does not exist or the file is damaged.
+            InputError: it does not exist, the file is damaged, or `--kwargs` does not fit it.
         """
         from ergodica.potentials import load
 
-        return load(self.model)
+        return load(self.model, **self.parameters())
+
+    def parameters(self) -> dict[str, Any]:
+        """What `--kwargs` says.
+
+        Raises:
+            InputError: it is no JSON object.
+        """
+        if self.kwargs is None:
+            return {}
+        try:
+            table = json.loads(self.kwargs)
+        except json.JSONDecodeError as error:
+            raise InputError(f"--kwargs is not JSON ({error}): write it as '{{\"hidden_channels\": 128}}'.") from error
+        if not isinstance(table, dict):
+            raise InputError("--kwargs must be a JSON object, such as '{\"hidden_channels\": 128}'.")
+        return table
 
     def with_default_output(self, path: Path) -> Common:
         """The same options, writing to `path` unless an output was named."""

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
-
-from cyclopts import Parameter
+from typing import TYPE_CHECKING, Any
 
 from ergodica.cli.common import DEFAULTS, Common
 from ergodica.cli.output import emit, say
@@ -46,7 +43,7 @@ def show(name: str, /, *, common: Common = DEFAULTS) -> None:
     """
     from ergodica.potentials import load
 
-    card = _card(load(name))
+    card = _card(load(name, **common.parameters()))
     emit(common, card, ("", card["name"]), _rows(card))
 
 
@@ -54,7 +51,6 @@ def import_(
     file: Path,
     /,
     *,
-    kwargs: Annotated[str | None, Parameter()] = None,
     name: str | None = None,
     common: Common = DEFAULTS,
 ) -> None:
@@ -65,9 +61,8 @@ def import_(
     Parameters
     ----------
     file
-        A checkpoint written by torch: a bare state dict, one that wraps it, or a Lightning checkpoint.
-    kwargs
-        JSON of the upstream constructor's keyword arguments, for files that do not carry them.
+        A checkpoint written by torch: a bare state dict, one that wraps it, or a Lightning checkpoint. For those that
+        do not carry the constructor's keyword arguments, give them by --kwargs.
     name
         Name on the card; the file's own by default.
     """
@@ -77,22 +72,10 @@ def import_(
     if common.output is None:
         raise InputError("Say where to write the model, for example -o model.safetensors.")
     output = common.claim(common.output)
-    potential = import_checkpoint(file, _parse(kwargs), name)
+    potential = import_checkpoint(file, common.parameters() if common.kwargs else None, name)
     save_model(output, potential)
     result = {"path": str(output), "name": potential.info.name, "n_parameters": potential.n_parameters}
     emit(common, result, ("", potential.info.name), _rows(_card(potential) | {"path": output}))
-
-
-def _parse(kwargs: str | None) -> dict[str, Any] | None:
-    if kwargs is None:
-        return None
-    try:
-        table = json.loads(kwargs)
-    except json.JSONDecodeError as error:
-        raise InputError(f"--kwargs is not JSON ({error}): write it as '{{\"hidden_channels\": 128}}'.") from error
-    if not isinstance(table, dict):
-        raise InputError("--kwargs must be a JSON object, such as '{\"hidden_channels\": 128}'.")
-    return table
 
 
 def _card(potential: Potential) -> dict[str, Any]:

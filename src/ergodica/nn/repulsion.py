@@ -1,0 +1,35 @@
+"""Repulsion of the screened nuclei, which rules at distances that no training set holds."""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from ergodica.elements import COVALENT_RADII
+from ergodica.nn.radial import polynomial_cutoff
+from ergodica.units import BOHR, HARTREE
+
+__all__ = ["zbl_energy"]
+
+SCREENING = ((0.18175, 3.19980), (0.50986, 0.94229), (0.28022, 0.40290), (0.02817, 0.20162))
+
+
+def zbl_energy(first: Int[Array, "*e"], second: Int[Array, "*e"], distance: Float[Array, "*e"]) -> Float[Array, "*e"]:
+    """Energy of pairs of atoms, eV: Z₁Z₂/r φ(r/a), faded to zero at the sum of the covalent radii.
+
+    The universal potential of Ziegler, Biersack and Littmark (The Stopping and Range of Ions in Solids, 1985), with
+    a = 0.8854 a₀/(Z₁^0.23 + Z₂^0.23).
+
+    Args:
+        first: atomic numbers; 0 gives no energy.
+        second: those of the partners.
+        distance: Å, positive.
+    """
+    one, two = (z.astype(distance.dtype) for z in (first, second))
+    screening = 0.8854 * BOHR / jnp.maximum(one**0.23 + two**0.23, 1.0)
+    x = distance / screening
+    phi = sum(weight * jnp.exp(-rate * x) for weight, rate in SCREENING)
+    radii = jnp.asarray(COVALENT_RADII, distance.dtype)
+    reach = radii[first] + radii[second]
+    fade = polynomial_cutoff(distance / reach, 1.0)
+    return HARTREE * BOHR * one * two / distance * phi * fade
