@@ -154,17 +154,14 @@ def _stresses(
     """Stress (GPa) of every strained cell of every plan, and whether its atoms came to rest."""
     cells = [cell for plan in plans for cell in plan.cells]
     if options.clamped:
-        found = [(labels.stress, True) for labels in evaluate(cells)]
+        stresses, done = [labels.stress for labels in evaluate(cells)], [True] * len(cells)
     else:
-        relaxed = relax_together(evaluate, cells, fmax=options.fmax, steps=options.steps)
-        # a minimiser at fixed cell needs no stress, and some calculators find it costly
-        labels = [one.system.labels for one in relaxed]
-        if any(label.stress is None for label in labels):
-            labels = evaluate([one.system for one in relaxed])
-        found = [(label.stress, one.converged) for label, one in zip(labels, relaxed, strict=True)]
-    if any(stress is None for stress, _ in found):
+        relaxed = relax_together(evaluate, cells, fmax=options.fmax, steps=options.steps, stress=True)
+        stresses, done = [one.system.labels.stress for one in relaxed], [one.converged for one in relaxed]
+    known = [stress * EV_PER_A3_IN_GPA for stress in stresses if stress is not None]
+    if len(known) < len(cells):
         raise InputError("The model gives no stress, which elastic constants are derived from: choose another model.")
-    return [(stress * EV_PER_A3_IN_GPA, done) for stress, done in found]  # type: ignore[operator]
+    return list(zip(known, done, strict=True))
 
 
 def _solve(
@@ -189,8 +186,8 @@ def _solve(
         warnings.append(f"{system.name}: the stresses do not obey the crystal's symmetry (misfit {misfit:.2g} GPa).")
     if eigenvalues[0] <= 0:
         warnings.append(
-            f"{system.name} is elastically unstable (smallest eigenvalue {eigenvalues[0]:.3g} GPa): a strain lowers its "
-            "energy, and averages mean little."
+            f"{system.name} is elastically unstable (smallest eigenvalue {eigenvalues[0]:.3g} GPa): a strain lowers "
+            "its energy, and averages mean little."
         )
     averages = moduli(tensor, system.volume, atomic_masses[system.numbers])
     return Elasticity(system, symmetry, tensor, eigenvalues, averages, misfit, tuple(warnings))

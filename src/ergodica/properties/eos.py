@@ -80,7 +80,8 @@ def fit_eos(
     x = (volumes / unit) ** (-2 / 3)
     curve = np.polynomial.Polynomial.fit(x, energies - level, 3).convert()
     slope = curve.deriv()
-    roots = [r.real for r in slope.roots() if abs(r.imag) < 1e-9 and r.real > 0 and curve.deriv(2)(r.real) > 0]
+    roots = [float(r.real) for r in slope.roots() if abs(r.imag) < 1e-9]
+    roots = [root for root in roots if root > 0 and curve.deriv(2)(root) > 0]
     if not roots:
         return None
     x0 = min(roots, key=lambda root: abs(root - 1))
@@ -102,7 +103,10 @@ def _vinet(start: EosFit, volumes: Float[np.ndarray, " V"], energies: Float[np.n
         return EosFit("vinet", float(p[0] * start.v0), float(p[1] + start.e0), float(p[2] * start.b0), float(p[3]), 0.0)
 
     found = least_squares(
-        lambda p: 1e3 * (trial(p).energy(volumes) - energies), [1.0, 0.0, 1.0, max(start.b1, 2.0)], xtol=1e-14, ftol=1e-14
+        lambda p: 1e3 * (trial(p).energy(volumes) - energies),
+        [1.0, 0.0, 1.0, max(start.b1, 2.0)],
+        xtol=1e-14,
+        ftol=1e-14,
     )
     return trial(found.x)
 

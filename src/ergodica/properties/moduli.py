@@ -28,8 +28,8 @@ class Moduli:
         young: Young's modulus of Hill's averages, GPa.
         poisson: Poisson's ratio of Hill's averages.
         pugh: bulk over shear modulus; above 1.75 metals tend to be ductile.
-        anisotropy: universal anisotropy index, 0 for an isotropic crystal (Ranganathan and Ostoja-Starzewski, Phys. Rev.
-            Lett. 101, 055504 (2008)).
+        anisotropy: universal anisotropy index, 0 for an isotropic crystal (Ranganathan and Ostoja-Starzewski, Phys.
+            Rev. Lett. 101, 055504 (2008)).
         density: g/cm³.
         sound_longitudinal: km/s.
         sound_transverse: km/s.
@@ -61,7 +61,9 @@ class Moduli:
         found = {}
         for key, value in asdict(self).items():
             unit = units.get(key, "_km_per_s" if key.startswith("sound") else "_GPa")
-            found[names.get(key, key.replace("bulk_", "bulk_modulus_").replace("shear_", "shear_modulus_")) + unit] = value
+            found[names.get(key, key.replace("bulk_", "bulk_modulus_").replace("shear_", "shear_modulus_")) + unit] = (
+                value
+            )
         return found
 
 

@@ -158,7 +158,7 @@ class QuasiharmonicOptions:
             raise InputError(f"volumes={self.volumes}: the quasi-harmonic approximation needs at least 5.")
         if not 1.0 < self.expansion < 1.5 or self.p_max < 0:
             raise InputError(f"expansion={self.expansion} must lie between 1 and 1.5, p_max={self.p_max} not below 0.")
-        self.phonons  # its own checks
+        assert self.phonons, "which has checks of its own"
 
     @property
     def phonons(self) -> PhononOptions:

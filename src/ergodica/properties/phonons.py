@@ -1,7 +1,7 @@
 """Phonons by finite displacements, through phonopy.
 
-Splitting of longitudinal and transverse optical modes of polar crystals near Γ (the non-analytical correction) needs Born
-charges, which potentials do not give; it is left out.
+Splitting of longitudinal and transverse optical modes of polar crystals near Γ (the non-analytical correction) needs
+Born charges, which potentials do not give; it is left out.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ergodica.properties.evaluation import Evaluate, Model, evaluator, require_c
 from ergodica.properties.options import PhononOptions
 from ergodica.properties.relaxation import at_rest
 from ergodica.system import System, as_systems
-from ergodica.units import KB, KJ_PER_MOL
+from ergodica.units import KJ_PER_MOL
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -29,6 +29,8 @@ __all__ = ["Bands", "Phonons", "Thermal", "analyse", "force_constants", "phonons
 
 IMAGINARY = 0.1
 """Frequencies below minus this are imaginary modes, THz; smaller ones come from the interpolation near Γ."""
+DOS_POINTS = 500
+"""Frequencies of the density of states between zero and the highest."""
 BAND_POINTS = 51
 """Wave vectors on the longest segment of the band path."""
 
@@ -224,17 +226,16 @@ def _displaced(system: System, options: PhononOptions) -> Any:
     from phonopy.structure.atoms import PhonopyAtoms
     from phonopy.structure.cells import guess_primitive_matrix
 
-    fractional = system.positions @ np.linalg.inv(system.cell)
-    lattice, places, numbers = system.cell, fractional, system.numbers
+    crystal: Any = (system.cell, system.positions @ np.linalg.inv(system.cell), system.numbers)
     if options.supercell is None:
         import spglib
 
-        found = spglib.standardize_cell((lattice, places, numbers), no_idealize=True, symprec=options.symprec)
-        if found is None:
+        crystal = spglib.standardize_cell(crystal, no_idealize=True, symprec=options.symprec)
+        if crystal is None:
             raise InputError(
                 f"{system.name}: spglib finds no symmetry within {options.symprec} Å; are atoms on one place?"
             )
-        lattice, places, numbers = found
+    lattice, places, numbers = crystal
     cell = PhonopyAtoms(numbers=numbers, cell=lattice, scaled_positions=places)
     multiples = options.supercell or supercell_multiples(np.asarray(lattice), options.length)
     primitive = guess_primitive_matrix(cell, symprec=options.symprec)  # "auto" does the same, and warns of it
@@ -277,12 +278,13 @@ def analyse(system: System, harmonic: Any, options: PhononOptions, warnings: Seq
     """
     bands = _bands(harmonic, options.symprec)
     mesh = harmonic.run_mesh(options.mesh, is_gamma_center=True)
-    dos = harmonic.run_total_dos()
+    top = float(np.asarray(mesh.frequencies).max())
+    dos = harmonic.run_total_dos(freq_pitch=top / DOS_POINTS)
     gamma = np.asarray(harmonic.run_qpoints([[0.0, 0.0, 0.0]]).frequencies)[0]
     qpoints = np.concatenate([*bands.qpoints, np.asarray(mesh.qpoints)])
     frequencies = np.concatenate([*bands.frequencies, np.asarray(mesh.frequencies)])
     worst = int(frequencies[:, 0].argmin())
-    lowest, place = float(frequencies[worst, 0]), tuple(float(x) for x in np.round(qpoints[worst], 4))
+    lowest, place = float(frequencies[worst, 0]), tuple(float(x) + 0.0 for x in np.round(qpoints[worst], 4))
     warnings = list(warnings)
     if lowest < -IMAGINARY:
         warnings.append(

@@ -98,6 +98,10 @@ class FreeEnergySurface:
         inside = (volume >= grid[0]) & (volume <= grid[-1]) & (np.abs(volume - grid[inner]) <= 2 * spacing)
         return np.where(inside, volume, np.nan)
 
+    def helmholtz(self, volumes: Float[np.ndarray, " W"]) -> Float[np.ndarray, "T W"]:
+        """F(T, V) at volumes (Å³/atom), eV/atom."""
+        return self.free @ self._powers(np.asarray(volumes, float)).T
+
     def gibbs(self, pressure: float) -> Float[np.ndarray, " T"]:
         """G(T) at a pressure (GPa) [T], eV/atom; NaN outside the sampled volumes."""
         volume = self.volume(pressure)
@@ -209,9 +213,7 @@ def quasiharmonic(
             raise WorkFailed(curve.warnings[0])
     fits = [curve.fit for curve in curves if curve.fit is not None]
     cells = [
-        scaled(system, volume)
-        for system, fit in zip(systems, fits, strict=True)
-        for volume in _volumes(fit, options)
+        scaled(system, volume) for system, fit in zip(systems, fits, strict=True) for volume in _volumes(fit, options)
     ]
     return _collect(evaluate, systems, fits, cells, options)
 
@@ -234,7 +236,9 @@ def _collect(
     cells: Sequence[System],
     options: QuasiharmonicOptions,
 ) -> list[Quasiharmonic]:
-    relaxed = relax_together(evaluate, cells, cell="shape", fmax=options.fmax, steps=options.steps, symprec=options.symprec)
+    relaxed = relax_together(
+        evaluate, cells, cell="shape", fmax=options.fmax, steps=options.steps, symprec=options.symprec
+    )
     harmonics = force_constants(evaluate, [one.system for one in relaxed], options.phonons)
     pressures = np.arange(0.0, options.p_max + options.p_step / 2, options.p_step)
     found = []
@@ -243,9 +247,7 @@ def _collect(
         warnings = []
         if not all(one.converged for one in relaxed[own]):
             warnings.append(f"{system.name}: relaxations did not converge in {options.steps} steps at some volumes.")
-        all_ = [
-            analyse(one.system, h, options.phonons) for one, h in zip(relaxed[own], harmonics[own], strict=True)
-        ]
+        all_ = [analyse(one.system, h, options.phonons) for one, h in zip(relaxed[own], harmonics[own], strict=True)]
         sound = tuple(one for one in all_ if not one.imaginary)
         if len(sound) < len(all_):
             lost = ", ".join(f"{one.system.volume / len(system):.4g}" for one in all_ if one.imaginary)

@@ -29,7 +29,7 @@ LONGEST_STEP = 0.1
 """Å; a lone atom's cell then changes by no more than a tenth in a step."""
 
 
-def relax_together(  # noqa: PLR0913
+def relax_together(
     evaluate: Evaluate,
     systems: Sequence[System],
     *,
@@ -37,6 +37,7 @@ def relax_together(  # noqa: PLR0913
     fmax: float = 1e-3,
     steps: int = 300,
     symprec: float | None = None,
+    stress: bool = False,
 ) -> list[Relaxed]:
     """Relax structures by BFGS (ASE's, with its filter for cells), all in step.
 
@@ -47,14 +48,16 @@ def relax_together(  # noqa: PLR0913
         fmax: largest force allowed at the end, eV/Å; stresses must come below `STRESS_LIMIT`.
         steps: steps after which to give up.
         symprec: keep the symmetry found within this distance, Å; needs spglib.
+        stress: label the results with the stress also where the cell is fixed.
 
     Raises:
         InputError: the cell is to be relaxed and the model gives no stress.
     """
     walkers = [_Walker(system, cell, symprec) for system in systems]
+    stress = stress or cell != "fixed"
     active = list(walkers)
     for step in range(steps + 1):
-        for walker, labels in zip(active, evaluate([w.system() for w in active], cell != "fixed"), strict=True):
+        for walker, labels in zip(active, evaluate([w.system() for w in active], stress), strict=True):
             walker.accept(labels)
         active = [walker for walker in active if not walker.converged(fmax)]
         if not active or step == steps:
@@ -97,7 +100,7 @@ class _Walker:
 
         if self._optimizer is None:
             free = {"fixed": None, "shape": {"constant_volume": True}, "free": {}}[self._cell]
-            target = self.atoms if free is None else FrechetCellFilter(self.atoms, **free)
+            target: Any = self.atoms if free is None else FrechetCellFilter(self.atoms, **free)
             self._optimizer = BFGS(target, logfile=None, maxstep=LONGEST_STEP)
         try:
             self._optimizer.step()

@@ -1,4 +1,4 @@
-"""What symmetry says of elastic constants: rotations, invariant tensors, independent constants, strains that suffice."""
+"""What symmetry says of elastic constants: invariant tensors, independent constants, strains that suffice."""
 
 from __future__ import annotations
 
