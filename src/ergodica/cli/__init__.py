@@ -61,7 +61,8 @@ VERBS = {
     ),
     "phase-diagram": (
         "Phase diagram of two polymorphs over temperature and pressure.",
-        "ase build -x fcc Al fcc.xyz && ase build -x hcp Al hcp.xyz && ergodica phase-diagram fcc.xyz hcp.xyz -m emt",
+        "ase build -x fcc Ag fcc.xyz && ase build -x hcp -a 2.9 Ag hcp.xyz && "
+        "ergodica phase-diagram fcc.xyz hcp.xyz -m emt --p-max 20 --t-max 700 -o Ag",
     ),
     "train": ("Train a model as a TOML file says.", "ergodica train train.toml"),
     "finetune": (
