@@ -58,8 +58,8 @@ def test_phonons(metals):
     }  # fmt: skip
     loaded = phonopy.load("out/phonopy_params.yaml", log_level=0)
     assert loaded.run_qpoints([[0, 0.5, 0.5]]).frequencies.max() == pytest.approx(record["max_frequency_THz"], abs=0.05)
-    warned = metals("phonons", "Cu.xyz", *QUICK, "--no-relax", "--supercell", "3", "3", "3")
-    assert "not relaxed" not in warned.err  # 3.60 Å is close to EMT's own 3.59
+    given = metals("phonons", "Cu.xyz", *QUICK, "--supercell", "2", "2", "2", "--json")
+    assert given.json["supercell"] == [[2, 0, 0], [0, 2, 0], [0, 0, 2]] and given.json["n_atoms_supercell"] == 8
 
 
 def test_unrelaxed_structure_is_warned_of(metals):
@@ -68,17 +68,24 @@ def test_unrelaxed_structure_is_warned_of(metals):
     assert answer.code == 0 and "warning: wide is not relaxed" in answer.err
 
 
-def test_quasiharmonic_and_phase_diagram(metals):
+def test_quasiharmonic(metals):
     answer = metals("quasiharmonic", "Cu.xyz", *QUICK, "--t-max", "400", "--t-step", "50", "-o", "out", "--json")
     record = answer.json
     assert record["zero_pressure"]["thermal_expansion_per_K"][6] == pytest.approx(6.2e-5, rel=0.1)
     assert Path("out/quasiharmonic.png").exists()
+
+
+@pytest.mark.slow
+def test_phase_diagram(metals):
     words = ("--p-max", "20", "--p-step", "5", "--t-max", "300", "--t-step", "100", "--volumes", "5")
     answer = metals("phase-diagram", "fcc.xyz", "hcp.xyz", *QUICK, *words, "-o", "diagram", "--json")
     record = answer.json
     assert record["stable_lowest_temperature_zero_pressure"] == "fcc"
     assert 5 < record["boundary"][0]["pressure_GPa"] < 15
     assert Path("diagram/phase-diagram.png").exists() and Path("diagram/quasiharmonic-hcp.png").exists()
+
+
+def test_polymorphs_of_two_compositions_are_refused(metals):
     other = metals("phase-diagram", "fcc.xyz", "Cu.xyz")
     assert other.code == 2 and is_one_sentence(other.err) and "composition" in other.err
 
@@ -97,7 +104,8 @@ def test_options_that_make_no_sense(metals):
         assert answer.code == 2 and is_one_sentence(answer.err)
 
 
-def test_crystal_without_a_minimum_fails(metals):
+def test_crystal_without_a_minimum_fails(metals, monkeypatch):
+    monkeypatch.setattr("ergodica.properties.eos.ROUNDS", 2)
     write("gas.xyz", bulk("Cu", a=12.0), format="extxyz")
     answer = metals("eos", "gas.xyz", "--relax", "none", "--json")
     assert answer.code == 1 and answer.json["v0_A3"] is None and "no minimum" in answer.err

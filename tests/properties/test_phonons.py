@@ -13,7 +13,7 @@ from ergodica.errors import InputError
 from ergodica.properties.options import PhononOptions
 from ergodica.properties.phonons import _displaced, _forces_at_rest, supercell_multiples
 from ergodica.system import Labels, as_system
-from ergodica.units import FS, HBAR, KB, THZ
+from ergodica.units import HBAR, KB, THZ
 from tests.properties.fakes import ARGON, NEAREST, argon, crystal_of
 
 QUICK = {"length": 5.0, "mesh": 20.0, "t_step": 100.0}
@@ -57,7 +57,6 @@ def test_states_are_counted_and_heat_capacity_becomes_classical(springs):
     assert springs.thermal.heat_capacity[0] == 0 and springs.thermal.entropy[0] == 0
     mean = np.trapezoid(density * frequency, frequency)
     assert springs.thermal.free_energy[0] == pytest.approx(0.5 * HBAR * 2 * np.pi * 1e-3 * mean, rel=0.01)
-    assert FS > 0
 
 
 def test_thermal_functions_belong_together(springs):
@@ -74,7 +73,7 @@ def test_potential_gives_what_ases_calculator_gives():
 
 
 def test_instability_is_flagged_with_its_wave_vector():
-    (found,) = phonons(argon(), bulk("Ar", "sc", a=3.8), **QUICK)
+    (found,) = phonons(argon(8.5), bulk("Ar", "sc", a=3.7), **QUICK)
     assert found.imaginary and found.lowest < -0.1 and "imaginary modes" in found.warnings[-1]
     again = found.phonopy.run_qpoints([found.lowest_q]).frequencies
     assert again.min() == pytest.approx(found.lowest, abs=1e-3)

@@ -36,7 +36,7 @@ def einstein(volume, kelvin, e0=0.0, v0=V0, quantum=QUANTUM):
 
 
 def surface(volumes=None, kelvin=KELVIN, **parameters):
-    volumes = V0 * np.linspace(0.92, 1.08, 9) if volumes is None else volumes
+    volumes = V0 * np.linspace(0.88, 1.08, 11) if volumes is None else volumes
     columns = [einstein(volumes[:, None], kelvin[None], **parameters)[k] for k in range(3)]
     return FreeEnergySurface.fit(kelvin, volumes, *columns)
 
@@ -56,7 +56,7 @@ def test_einsteins_crystal_expands_as_it_must(pressure):
     alpha, bulk_modulus = found["thermal_expansion_per_K"], found["bulk_modulus_GPa"] / EV_PER_A3_IN_GPA
     difference = KELVIN * expected * alpha**2 * bulk_modulus * 1e3 / KJ_PER_MOL
     assert cp - cv == pytest.approx(difference, rel=1e-3, abs=1e-9) and (cp[1:] > cv[1:]).all()
-    assert alpha[1:] == pytest.approx(np.gradient(expected, KELVIN)[1:] / expected[1:], rel=0.06)
+    assert alpha[5:-1] == pytest.approx(np.gradient(expected, KELVIN)[5:-1] / expected[5:-1], rel=0.02)
 
 
 def test_free_energy_entropy_and_volume_belong_together():
@@ -83,7 +83,14 @@ def test_copper_agrees_with_phonopys_own_quasiharmonic_approximation():
     assert found.warnings == () and found.gibbs.shape == (6, 7)
     kelvin = np.arange(0.0, 701.0, 100.0)
     static = [one.system.labels.energy for one in found.phonons]
-    theirs = run_qha([one.phonopy for one in found.phonons], kelvin, static, mesh=20.0, eos="birch_murnaghan")
+    theirs = run_qha(
+        [one.phonopy for one in found.phonons],
+        kelvin,
+        static,
+        mesh=20.0,
+        eos="birch_murnaghan",
+        exclude_gamma_acoustic=True,
+    )
     assert found.surface.volume(0.0) == pytest.approx(theirs.equilibrium_volumes, rel=2e-4)
     assert found.surface.gibbs(0.0) == pytest.approx(theirs.gibbs_free_energies, abs=2e-4)
     zero = found.surface.at_pressure(0.0)
@@ -94,7 +101,7 @@ def test_copper_agrees_with_phonopys_own_quasiharmonic_approximation():
 
 def test_unstable_crystal_and_pressure_out_of_reach_are_told():
     with pytest.raises(WorkFailed, match="imaginary modes"):
-        quasiharmonic(argon(), bulk("Ar", "sc", a=3.8), length=5.0, mesh=10.0, t_max=20)
+        quasiharmonic(argon(8.5), bulk("Ar", "sc", a=3.7), length=5.0, mesh=10.0, t_max=20)
     with pytest.raises(InputError, match="p_max"):
         quasiharmonic(EMT(), bulk("Cu"), p_max=5000.0)
     for bad in ({"volumes": 4}, {"expansion": 0.9}, {"p_max": -1}, {"length": 0}):
@@ -105,7 +112,7 @@ def test_unstable_crystal_and_pressure_out_of_reach_are_told():
 def phase(name, **parameters):
     system = as_system(bulk("Cu"), name)
     return Quasiharmonic(
-        system, surface(**parameters), np.arange(0.0, 10.1, 0.25), EosFit("vinet", V0, 0, 120, 4, 0), (), ()
+        system, surface(**parameters), np.arange(0.0, 16.1, 0.25), EosFit("vinet", V0, 0, 120, 4, 0), (), ()
     )
 
 
@@ -113,7 +120,7 @@ def test_boundary_follows_clausius_and_clapeyron():
     """The denser, stiffer phase lies higher in energy: it wins under pressure, and loses on heating."""
     dense = V0 * 0.94
     loose = phase("loose")
-    tight = phase("tight", e0=0.02, v0=dense, quantum=0.03, volumes=dense * np.linspace(0.92, 1.08, 9))
+    tight = phase("tight", e0=0.02, v0=dense, quantum=0.03, volumes=dense * np.linspace(0.88, 1.08, 11))
     found = compare_phases(loose, tight)
     assert found.warnings == () and len(found.boundary) >= len(KELVIN) - 1
     assert found.stable_at(0.0, 0.0) == "loose" and found.stable_at(0.0, 10.0) == "tight"

@@ -73,16 +73,19 @@ def phonons(  # noqa: PLR0913  one parameter an option
     from ergodica.properties.phonons import phonons as library_phonons
 
     potential = common.load()
-    if options.relax:
-        say(common, "Atoms and cell are relaxed first; --no-relax takes them as they are.")
     with CompileWatch(atoms_of(items), common.quiet) as watch:
         found = library_phonons(potential, [item.system for item in items], options)
+    if options.relax:
+        say(common, "Atoms and cell were relaxed first; --no-relax takes them as they are.")
     records = finish(common, items, found, _draw, "Phonons")
     if len(records) > 1:
         rows: list[Any] = [[r[key] for key in ("file", "index", "formula", *KEYS)] for r in records]
         emit(common, records, COLUMNS, rows)
     else:
-        rows = [*table(records[0]), ("frequencies at Γ / THz", " ".join(f"{round(f, 3) + 0.0:.3f}" for f in found[0].gamma.tolist()))]
+        rows = [
+            *table(records[0]),
+            ("frequencies at Γ / THz", " ".join(f"{round(f, 3) + 0.0:.3f}" for f in found[0].gamma.tolist())),
+        ]
         emit(common, records[0], ("", records[0]["formula"]), rows)
     say(common, f"{potential.info.name}: {watch.summary()}")
 

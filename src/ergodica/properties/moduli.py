@@ -68,7 +68,7 @@ class Moduli:
 
 
 def moduli(tensor: Float[np.ndarray, "6 6"], volume: float, masses: Float[np.ndarray, " N"]) -> Moduli:
-    """Averages of an elastic tensor; shear-dependent ones are NaN where the crystal is unstable.
+    """Averages of an elastic tensor; NaN where the crystal does not resist some strain at all.
 
     Args:
         tensor: in Voigt's matrix form, GPa.
@@ -76,7 +76,7 @@ def moduli(tensor: Float[np.ndarray, "6 6"], volume: float, masses: Float[np.nda
         masses: of its atoms, amu.
     """
     c = np.asarray(tensor, float)
-    s = np.linalg.inv(c)
+    s = np.linalg.inv(c) if np.linalg.matrix_rank(c) == 6 else np.full((6, 6), np.nan)
     bulk_voigt = float(c[:3, :3].sum() / 9)
     bulk_reuss = float(1 / s[:3, :3].sum())
     axial, mixed = np.trace(c[:3, :3]), c[0, 1] + c[0, 2] + c[1, 2]

@@ -15,10 +15,10 @@ from jaxtyping import Float
 
 from ergodica._extras import require
 from ergodica.config import check_keys
-from ergodica.errors import InputError
 from ergodica.properties.evaluation import Evaluate, Model, evaluator, require_crystals
 from ergodica.properties.options import PhononOptions
 from ergodica.properties.relaxation import at_rest
+from ergodica.properties.symmetry import no_symmetry
 from ergodica.system import System, as_systems
 from ergodica.units import KJ_PER_MOL
 
@@ -30,7 +30,7 @@ __all__ = ["Bands", "Phonons", "Thermal", "analyse", "force_constants", "phonons
 IMAGINARY = 0.1
 """Frequencies below minus this are imaginary modes, THz; smaller ones come from the interpolation near Γ."""
 DOS_POINTS = 500
-"""Frequencies of the density of states between zero and the highest."""
+"""Frequencies at which the density of states is computed."""
 BAND_POINTS = 51
 """Wave vectors on the longest segment of the band path."""
 
@@ -230,11 +230,12 @@ def _displaced(system: System, options: PhononOptions) -> Any:
     if options.supercell is None:
         import spglib
 
-        crystal = spglib.standardize_cell(crystal, no_idealize=True, symprec=options.symprec)
+        try:
+            crystal = spglib.standardize_cell(crystal, no_idealize=True, symprec=options.symprec)
+        except Exception as error:  # which one depends on spglib's version; older ones return None
+            raise no_symmetry(system.name, options.symprec) from error
         if crystal is None:
-            raise InputError(
-                f"{system.name}: spglib finds no symmetry within {options.symprec} Å; are atoms on one place?"
-            )
+            raise no_symmetry(system.name, options.symprec)
     lattice, places, numbers = crystal
     cell = PhonopyAtoms(numbers=numbers, cell=lattice, scaled_positions=places)
     multiples = options.supercell or supercell_multiples(np.asarray(lattice), options.length)
@@ -278,8 +279,7 @@ def analyse(system: System, harmonic: Any, options: PhononOptions, warnings: Seq
     """
     bands = _bands(harmonic, options.symprec)
     mesh = harmonic.run_mesh(options.mesh, is_gamma_center=True)
-    top = float(np.asarray(mesh.frequencies).max())
-    dos = harmonic.run_total_dos(freq_pitch=top / DOS_POINTS)
+    dos = _states(harmonic, np.asarray(mesh.frequencies))
     gamma = np.asarray(harmonic.run_qpoints([[0.0, 0.0, 0.0]]).frequencies)[0]
     qpoints = np.concatenate([*bands.qpoints, np.asarray(mesh.qpoints)])
     frequencies = np.concatenate([*bands.frequencies, np.asarray(mesh.frequencies)])
@@ -292,9 +292,22 @@ def analyse(system: System, harmonic: Any, options: PhononOptions, warnings: Seq
             f"{place[2]:g}): it is no minimum of this model's energy, and the thermal functions leave them out."
         )
     return Phonons(
-        system, harmonic, gamma, bands, (np.asarray(dos.frequency_points), np.asarray(dos.dos)),
+        system, harmonic, gamma, bands, dos,
         _thermal(harmonic, options), lowest, place, float(frequencies.max()), tuple(warnings),  # type: ignore[arg-type]
     )  # fmt: skip
+
+
+def _states(
+    harmonic: Any, frequencies: Float[np.ndarray, "Q M"]
+) -> tuple[Float[np.ndarray, " D"], Float[np.ndarray, " D"]]:
+    """Density of states by linear tetrahedra, on points that miss zero and the highest frequency.
+
+    Where bands are flat, a point exactly at their frequency would get a spike of any height.
+    """
+    top = float(frequencies.max())
+    low, high = min(float(frequencies.min()), 0.0) - 0.02 * top, 1.02 * top
+    run = harmonic.run_total_dos(freq_min=low, freq_max=high, freq_pitch=(high - low) / DOS_POINTS)
+    return np.asarray(run.frequency_points), np.asarray(run.dos)
 
 
 def _bands(harmonic: Any, symprec: float) -> Bands:

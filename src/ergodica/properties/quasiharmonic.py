@@ -224,7 +224,7 @@ def _volumes(fit: EosFit, options: QuasiharmonicOptions) -> Float[np.ndarray, " 
     pressure = fit.pressure(trial)
     reached = np.flatnonzero(pressure >= options.p_max)
     if not reached.size:
-        raise InputError(f"p_max={options.p_max} GPa would more than halve the volume: choose a lower pressure.")
+        raise InputError(f"The equation of state does not reach p_max={options.p_max} GPa: choose a lower pressure.")
     smallest = float(trial[reached[0]])
     return np.linspace(MARGIN * smallest, options.expansion * fit.v0, options.volumes)
 
