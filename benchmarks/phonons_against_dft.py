@@ -26,7 +26,7 @@ from phonopy.structure.atoms import PhonopyAtoms
 from ergodica import load
 from ergodica.errors import ErgodicaError
 from ergodica.properties.evaluation import evaluator
-from ergodica.properties.phonons import set_forces
+from ergodica.properties.harmonic import set_forces
 from ergodica.properties.relaxation import relax_together
 from ergodica.system import System
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import phonopy
 import pytest
@@ -10,8 +12,8 @@ from ase.calculators.emt import EMT
 
 from ergodica import load, phonons
 from ergodica.errors import InputError
+from ergodica.properties.harmonic import displaced, forces_at_rest, supercell_multiples
 from ergodica.properties.options import PhononOptions
-from ergodica.properties.phonons import _displaced, _forces_at_rest, supercell_multiples
 from ergodica.system import Labels, as_system
 from ergodica.units import HBAR, KB, THZ
 from tests.properties.fakes import ARGON, NEAREST, argon, crystal_of
@@ -108,12 +110,19 @@ def test_supercell_is_as_long_as_asked_for():
 def test_forces_at_rest_find_their_atoms_in_the_supercell(group, primitive):
     system = as_system(crystal_of(group, primitive))
     system = system.with_labels(Labels(0.0, np.arange(3.0 * len(system)).reshape(-1, 3)))
-    harmonic = _displaced(system, PhononOptions(length=4.0))
-    forces = _forces_at_rest(system, harmonic)
+    harmonic = displaced(system, PhononOptions(length=4.0))
+    forces = forces_at_rest(system, harmonic)
     gaps = (harmonic.supercell.positions[:, None] - system.positions) @ np.linalg.inv(system.cell)
     image = np.abs(gaps - np.rint(gaps)).max(axis=2) < 1e-6
     assert (image.sum(axis=1) == 1).all()
     assert np.array_equal(forces, system.labels.forces[image.argmax(axis=1)])
+
+
+@pytest.mark.parametrize("package", ["phonopy", "seekpath"])
+def test_missing_packages_are_named_with_the_command_that_brings_them(monkeypatch, package):
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(InputError, match=rf"needs {package}: pip install 'ergodica\[phonons\]'"):
+        phonons(EMT(), bulk("Cu"))
 
 
 def test_unsuitable_input_is_refused():

@@ -19,8 +19,9 @@ from ergodica.config import check_keys
 from ergodica.errors import InputError, WorkFailed
 from ergodica.properties.eos import EosFit, eos, scaled
 from ergodica.properties.evaluation import Evaluate, Model, evaluator, require_crystals
+from ergodica.properties.harmonic import harmonic_crystals
 from ergodica.properties.options import EosOptions, QuasiharmonicOptions
-from ergodica.properties.phonons import Phonons, analyse, force_constants
+from ergodica.properties.phonons import Phonons, analyse
 from ergodica.properties.relaxation import relax_together
 from ergodica.system import System, as_systems
 from ergodica.units import EV_PER_A3_IN_GPA, GPA, KJ_PER_MOL
@@ -239,7 +240,7 @@ def _collect(
     relaxed = relax_together(
         evaluate, cells, cell="shape", fmax=options.fmax, steps=options.steps, symprec=options.symprec
     )
-    harmonics = force_constants(evaluate, [one.system for one in relaxed], options.phonons)
+    harmonics = harmonic_crystals(evaluate, [one.system for one in relaxed], options.phonons)
     pressures = np.arange(0.0, options.p_max + options.p_step / 2, options.p_step)
     found = []
     for k, (system, fit) in enumerate(zip(systems, fits, strict=True)):
