@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from ergodica.potentials import load as load
     from ergodica.potentials.potential import Potential as Potential
     from ergodica.prediction import predict as predict
+    from ergodica.properties.elastic import elastic as elastic
+    from ergodica.properties.eos import eos as eos
+    from ergodica.properties.phonons import phonons as phonons
     from ergodica.system import Batch as Batch
     from ergodica.system import System as System
     from ergodica.training import finetune as finetune
@@ -27,8 +30,11 @@ __all__ = [
     "Potential",
     "System",
     "__version__",
+    "elastic",
+    "eos",
     "finetune",
     "load",
+    "phonons",
     "predict",
     "relax",
     "simulate",
@@ -42,8 +48,11 @@ _HOMES = {
     "Calculator": "ergodica.calculators",
     "Potential": "ergodica.potentials.potential",
     "System": "ergodica.system",
+    "elastic": "ergodica.properties.elastic",
+    "eos": "ergodica.properties.eos",
     "finetune": "ergodica.training",
     "load": "ergodica.potentials",
+    "phonons": "ergodica.properties.phonons",
     "predict": "ergodica.prediction",
     "relax": "ergodica.dynamics.relax",
     "simulate": "ergodica.dynamics.md",

@@ -84,6 +84,7 @@ def predict(
     *,
     precision: Precision = "float32",
     max_atoms: int = 4096,
+    shapes: list[Capacity] | None = None,
 ) -> list[Prediction] | list[PropertyPrediction]:
     """Predict every structure, in the order given.
 
@@ -92,12 +93,14 @@ def predict(
         structures: one or many `System` or `ase.Atoms`.
         precision: of the network; totals are summed in float64 either way.
         max_atoms: largest number of atoms in a batch of several structures.
+        shapes: static shapes of earlier calls, taken again where they fit; new ones are added. Who calls many times,
+            as a minimiser does, keeps one list and compiles little.
 
     Raises:
         InputError: an element the model does not know, or atoms on one place.
         WorkFailed: the model gave something that is not a finite number.
     """
-    found = dict(iter_predictions(potential, structures, precision=precision, max_atoms=max_atoms))
+    found = dict(iter_predictions(potential, structures, precision=precision, max_atoms=max_atoms, shapes=shapes))
     return [found[index] for index in range(len(found))]  # type: ignore[return-value]
 
 
@@ -107,6 +110,7 @@ def iter_predictions(
     *,
     precision: Precision = "float32",
     max_atoms: int = 4096,
+    shapes: list[Capacity] | None = None,
 ) -> Iterator[tuple[int, Prediction | PropertyPrediction]]:
     """As `predict`, yielding (index, prediction) as batches finish, in the order that suits the device."""
     systems = as_systems(structures)
@@ -119,7 +123,8 @@ def iter_predictions(
         chosen = [systems[index] for index in members]
         edges = [find_edges(system, potential.cutoff) for system in chosen]
         dtype = np.dtype(precision).type
-        batch = pack(chosen, edges, capacity, loops=potential.config.loops, dtype=dtype)
+        shape = capacity if shapes is None else _familiar(capacity, shapes)
+        batch = pack(chosen, edges, shape, loops=potential.config.loops, dtype=dtype)
         output = _launch(potential, params, batch, precision)
         if running is not None:  # the device works on this batch while the host unpacks the last one
             yield from _collect(potential, systems, *running)
@@ -183,6 +188,23 @@ def _fill(
         room[place] -= size
     capacity = Capacity(atoms, width, round_up(max(map(len, bins))))
     return [(chosen, capacity) for chosen in bins]
+
+
+def _familiar(capacity: Capacity, shapes: list[Capacity]) -> Capacity:
+    """The tightest of the shapes that hold this one without much more padding; itself, and remembered, if none does."""
+    slots = capacity.atoms * capacity.width
+    fitting = [
+        shape
+        for shape in shapes
+        if shape.atoms >= capacity.atoms
+        and shape.width >= capacity.width
+        and shape.systems >= capacity.systems
+        and shape.atoms * shape.width <= max(2 * slots, CPU_SLOTS // 2)
+    ]
+    if fitting:
+        return min(fitting, key=lambda shape: shape.atoms * shape.width)
+    shapes.append(capacity)
+    return capacity
 
 
 @contextmanager

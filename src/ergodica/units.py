@@ -27,6 +27,9 @@ _COULOMB = _ELEMENTARY_CHARGE**2 / (4 * pi * _VACUUM_PERMITTIVITY)  # J m
 KB = _BOLTZMANN / _ELEMENTARY_CHARGE
 """Boltzmann's constant, eV/K."""
 
+HBAR = _HBAR / _ELEMENTARY_CHARGE * 1e15
+"""Planck's constant over 2π, eV fs."""
+
 BOHR = 1e10 * _HBAR**2 / (_COULOMB * _ELECTRON_MASS)
 """One Bohr, Å."""
 

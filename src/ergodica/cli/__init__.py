@@ -31,6 +31,7 @@ Ergodica: atomistic machine learning in JAX. Five things to do first:
 """
 
 BUILD = "ase build CH3CH2OH ethanol.xyz && "
+COPPER = "ase build -x fcc Cu Cu.xyz && "
 VERBS = {
     "predict": ("Energy, forces, stress and per-atom energies of structures.", BUILD + "ergodica predict ethanol.xyz"),
     "evaluate": (
@@ -41,6 +42,27 @@ VERBS = {
     "md": (
         "Molecular dynamics: nve, langevin, nose-hoover, csvr or npt.",
         BUILD + "ergodica md ethanol.xyz --time 1ps",
+    ),
+    "eos": (
+        "Equation of state of crystals: equilibrium volume and bulk modulus.",
+        COPPER + "ergodica eos Cu.xyz -m emt",
+    ),
+    "elastic": (
+        "Elastic constants, moduli and stability of crystals of any symmetry.",
+        COPPER + "ergodica elastic Cu.xyz -m emt",
+    ),
+    "phonons": (
+        "Phonon bands, density of states, thermal functions, imaginary modes.",
+        COPPER + "ergodica phonons Cu.xyz -m emt -o Cu-phonons",
+    ),
+    "quasiharmonic": (
+        "Thermal expansion and free energies G(T, P) in the quasi-harmonic approximation.",
+        COPPER + "ergodica quasiharmonic Cu.xyz -m emt -o Cu-expansion",
+    ),
+    "phase-diagram": (
+        "Phase diagram of two polymorphs over temperature and pressure.",
+        "ase build -x fcc Ag fcc.xyz && ase build -x hcp -a 2.9 Ag hcp.xyz && "
+        "ergodica phase-diagram fcc.xyz hcp.xyz -m emt --p-max 20 --t-max 700 -o Ag",
     ),
     "train": ("Train a model as a TOML file says.", "ergodica train train.toml"),
     "finetune": (
@@ -72,7 +94,8 @@ def _make_app() -> App:
     root.suppress_keyboard_interrupt = False  # Ctrl-C gets its sentence from `exit_code_of`, like everything else
     root.help_prologue = "Example: " + BUILD + "ergodica predict ethanol.xyz"
     for verb, (line, example) in VERBS.items():
-        root.command(f"ergodica.cli.{verb}:{verb}", name=verb, help=line, help_prologue=f"Example: {example}")
+        module = verb.replace("-", "_")
+        root.command(f"ergodica.cli.{module}:{module}", name=verb, help=line, help_prologue=f"Example: {example}")
     models = App(name="models", help="What ships, its card, and conversion of upstream checkpoints.")
     models.help_prologue = "Example: ergodica models"
     for verb, (function, line, example) in MODELS.items():

@@ -1,0 +1,144 @@
+"""What the verbs for crystals share: options with their own defaults, the folder they write, figures, warnings."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import Parameter
+
+from ergodica.cli.common import Common, Flag  # noqa: F401  the parser looks inherited options up here
+from ergodica.cli.inputs import Item, read_items
+from ergodica.cli.output import plain, say
+from ergodica.errors import InputError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["DEFAULTS", "CrystalOptions", "Drawing", "finish", "named", "table", "write_folder"]
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class CrystalOptions(Common):
+    """Options of the verbs for crystals: what they derive from small differences is computed in float64."""
+
+    output: Annotated[Path | None, Parameter(alias="-o")] = None
+    """Folder to write: result.json, pictures and a page, report.html."""
+
+    precision: Literal["float32", "float64"] = "float64"
+    """Floating-point numbers of the network."""
+
+    def begin(self) -> None:
+        """Check the output folder, choose the device; call before anything imports JAX.
+
+        Raises:
+            InputError: the folder holds something, or the device is absent.
+        """
+        folder = self.output
+        if folder is not None and folder.exists() and not folder.is_dir():
+            raise InputError(f"The output '{folder}' is a file: give the name of a folder.")
+        if folder is not None and folder.is_dir() and any(folder.iterdir()) and not self.overwrite:
+            raise InputError(f"The output folder '{folder}' is not empty: give another name or add --overwrite.")
+        self.start(check_output=False)
+
+
+DEFAULTS = CrystalOptions()
+"""The default of these verbs' parameter `common`."""
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """What is written for one structure beside its numbers.
+
+    Attributes:
+        figures: by file name without ending.
+        files: further files by name.
+    """
+
+    figures: Mapping[str, Figure]
+    files: Mapping[str, bytes]
+
+
+def named(files: Sequence[str]) -> list[Item]:
+    """Structures of the files, named for messages and pictures by file and formula."""
+    from dataclasses import replace
+
+    items = read_items(files)
+    counts = {item.file: sum(other.file == item.file for other in items) for item in items}
+    return [replace(item, system=replace(item.system, name=_name(item, counts[item.file] > 1))) for item in items]
+
+
+def _name(item: Item, several: bool) -> str:
+    stem = "stdin" if item.file == "-" else Path(item.file.partition("@")[0]).stem
+    return f"{stem} {item.index}" if several else stem
+
+
+def finish(common: Common, items: Sequence[Item], found: Sequence[Any], draw: Any, title: str) -> list[dict[str, Any]]:
+    """Records of the results; warnings are told, and the folder is written where one was asked for.
+
+    Args:
+        common: the verb's options.
+        items: the structures.
+        found: the results, with `to_dict` and `warnings`.
+        draw: from a result and a title to its `Drawing`.
+        title: of the page.
+    """
+    for one in found:
+        for warning in one.warnings:
+            say(common, f"warning: {warning}")
+    records = [{**item.head, **one.to_dict()} for item, one in zip(items, found, strict=True)]
+    if common.output is not None:
+        drawings = {
+            item.system.name.replace(" ", "-"): draw(one, f"{item.system.name}, {common.model}")
+            for item, one in zip(items, found, strict=True)
+        }
+        write_folder(common, records if len(records) > 1 else records[0], drawings, records, title)
+    return records
+
+
+def write_folder(
+    common: Common, result: Any, drawings: Mapping[str, Drawing], records: Sequence[Mapping[str, Any]], title: str
+) -> None:
+    """Write `result.json`, the pictures and files of every structure, and `report.html`.
+
+    Args:
+        common: the verb's options, with an output folder.
+        result: what `--json` gives.
+        drawings: by name of the structure; one's files stand in the folder itself, several in folders of their names.
+        records: the scalar figures of each become its table on the page.
+        title: of the page.
+    """
+    from ergodica.files import atomic_write, plot_bytes
+    from ergodica.report.page import Section, render_page
+
+    folder = common.output
+    assert folder is not None
+    atomic_write(folder / "result.json", (json.dumps(plain(result), indent=1, allow_nan=False) + "\n").encode())
+    sections = []
+    for (name, drawing), record in zip(drawings.items(), records, strict=True):
+        place = folder if len(drawings) == 1 else folder / name
+        for stem, figure in drawing.figures.items():
+            atomic_write(place / f"{stem}.png", plot_bytes(figure))
+        for file, content in drawing.files.items():
+            atomic_write(place / file, content)
+        warnings = " ".join(record.get("warnings", ()))
+        sections.append(Section(name, warnings, dict(table(record)), tuple(drawing.figures.values())))
+    atomic_write(folder / "report.html", render_page(title, sections))
+    say(common, f"Results, pictures and report.html are in '{folder}'.")
+
+
+def table(record: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The scalar figures of a record, for a table."""
+    rows = []
+    for key, value in record.items():
+        if isinstance(value, bool):
+            rows.append((key.replace("_", " "), "yes" if value else "no"))
+        elif isinstance(value, float):
+            rows.append((key.replace("_", " "), f"{value:.5g}"))
+        elif isinstance(value, int | str):
+            rows.append((key.replace("_", " "), str(value)))
+    return rows
