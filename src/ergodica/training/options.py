@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from ergodica.config import from_dict
 from ergodica.errors import InputError
+from ergodica.potentials.ensemble import EnsembleConfig
 from ergodica.potentials.potential import CONFIGS, Info, ModelConfig
 from ergodica.potentials.visnet import ViSNetConfig
 
@@ -163,7 +164,8 @@ class TrainConfig:
     """Everything that defines a training run.
 
     Attributes:
-        model: architecture; that of the start model when fine-tuning.
+        model: architecture; that of the start model when fine-tuning. `members` in the file's table makes an ensemble of
+            that many, each from its own random parameters; they share the batches (Lakshminarayanan et al. 2017).
         data: labelled structures.
         loss: what is minimised.
         optimizer: how.
@@ -224,7 +226,11 @@ def parse_config(table: Mapping[str, Any], where: str) -> TrainConfig:
     kind = model.pop("kind", "visnet")
     if kind not in CONFIGS:
         raise InputError(f"{where}: [model] kind '{kind}' is not known; choose one of {', '.join(CONFIGS)}.")
-    parts: dict[str, Any] = {"model": from_dict(CONFIGS[kind], model, f"{where} [model]")}
+    members = model.pop("members", 1)
+    if not isinstance(members, int) or members < 1:
+        raise InputError(f"{where}: [model] members must be a whole number, 1 for a single model, it is {members!r}.")
+    architecture: Any = from_dict(CONFIGS[kind], model, f"{where} [model]")
+    parts: dict[str, Any] = {"model": EnsembleConfig(architecture, members) if members > 1 else architecture}
     if "output" in table:
         parts["output"] = str(table.pop("output"))
     unknown = sorted(set(table) - set(SECTIONS))
