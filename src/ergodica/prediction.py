@@ -29,7 +29,7 @@ from ergodica.potentials.potential import (
     property_function,
 )
 from ergodica.runtime import keep_freed_memory
-from ergodica.system import System, as_systems
+from ergodica.system import Batch, System, as_systems
 from ergodica.uncertainty import Uncertainty, physical_spread, require_spread
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ __all__ = [
     "Precision",
     "Prediction",
     "PropertyPrediction",
+    "batches",
     "compilations",
     "iter_predictions",
     "physical",
@@ -127,16 +128,9 @@ def iter_predictions(
     if uncertainty:
         require_spread(potential)
     systems = as_systems(structures)
-    for system in systems:
-        potential.check_elements(system.numbers, system.name)
-    widths = np.array([_width(system, potential) for system in systems], int)
     params = placed_params(potential, precision)
     running: tuple[Sequence[int], Any] | None = None
-    for members, capacity in plan(np.array([len(s) for s in systems], int), widths, max_atoms):
-        chosen = [systems[index] for index in members]
-        edges = [find_edges(system, potential.cutoff) for system in chosen]
-        dtype = np.dtype(precision).type
-        batch = pack(chosen, edges, capacity, loops=potential.config.loops, dtype=dtype)
+    for members, batch in batches(potential, systems, precision, max_atoms):
         with scope(precision):  # starts the computation; the result arrives when it is read
             output = _function(potential, uncertainty)(params, batch)
         if running is not None:  # the device works on this batch while the host unpacks the last one
@@ -144,6 +138,24 @@ def iter_predictions(
         running = members, output
     if running is not None:
         yield from _collect(potential, systems, *running)
+
+
+def batches(
+    potential: Potential, systems: Sequence[System], precision: Precision = "float32", max_atoms: int = 4096
+) -> Iterator[tuple[Sequence[int], Batch]]:
+    """Structures packed for a potential, as (indices, batch), in the order that suits the device.
+
+    Raises:
+        InputError: an element the model does not know, or atoms on one place.
+    """
+    for system in systems:
+        potential.check_elements(system.numbers, system.name)
+    widths = np.array([_width(system, potential) for system in systems], int)
+    for members, capacity in plan(np.array([len(s) for s in systems], int), widths, max_atoms):
+        chosen = [systems[index] for index in members]
+        edges = [find_edges(system, potential.cutoff) for system in chosen]
+        dtype = np.dtype(precision).type
+        yield members, pack(chosen, edges, capacity, loops=potential.config.loops, dtype=dtype)
 
 
 def _width(system: System, potential: Potential) -> int:

@@ -164,8 +164,8 @@ class TrainConfig:
     """Everything that defines a training run.
 
     Attributes:
-        model: architecture; that of the start model when fine-tuning. `members` in the file's table makes an ensemble of
-            that many, each from its own random parameters; they share the batches (Lakshminarayanan et al. 2017).
+        model: architecture; that of the start model when fine-tuning. `members` in the file's table makes an ensemble
+            of that many, each from its own random parameters, on the same batches (Lakshminarayanan et al. 2017).
         data: labelled structures.
         loss: what is minimised.
         optimizer: how.
