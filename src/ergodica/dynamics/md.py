@@ -14,8 +14,8 @@ from ergodica.config import check_keys
 from ergodica.dynamics.ensembles import Ensemble, make_ensemble, thermalize
 from ergodica.dynamics.options import MDOptions
 from ergodica.dynamics.trajectory import TrajectoryWriter, last_frame
-from ergodica.dynamics.watch import UncertaintyWatch
-from ergodica.errors import ErgodicaError, InputError, WorkFailed
+from ergodica.dynamics.watch import Astray, UncertaintyWatch
+from ergodica.errors import ErgodicaError, InputError
 from ergodica.system import System, as_system
 
 if TYPE_CHECKING:
@@ -210,21 +210,21 @@ def _record(ensemble: Ensemble, log: _Log) -> None:
 
 
 def _check_volume(ratio: float, step: int, path: Path | None) -> None:
-    """Raise `WorkFailed` once the cell collapses or evaporates, before its neighbours fill the memory."""
+    """Raise `Astray` once the cell collapses or evaporates, before its neighbours fill the memory."""
     if not 0.25 <= ratio <= 4.0:
         raise _blown(step, f"the volume became {ratio:.3g} times that of the start", path)
 
 
 def _check_temperature(temperature: float, options: MDOptions, step: int, path: Path | None) -> None:
-    """Raise `WorkFailed` once the atoms fly apart; hot starts from unrelaxed structures are let pass."""
+    """Raise `Astray` once the atoms fly apart; hot starts from unrelaxed structures are let pass."""
     limit = max(min(max(20 * options.temperature, 3000.0), 10000.0), 3 * options.temperature)
     if not temperature <= limit:
         raise _blown(step, f"the temperature reached {temperature:.0f} K", path)
 
 
-def _blown(step: int, why: str, path: Path | None) -> WorkFailed:
+def _blown(step: int, why: str, path: Path | None) -> Astray:
     kept = f" '{path}' holds the frames until then;" if path else ""
-    return WorkFailed(
+    return Astray(
         f"The dynamics blew up at step {step} ({why.rstrip('.')});{kept} use a shorter time step, relax first, or use "
         "another model."
     )

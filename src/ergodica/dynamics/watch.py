@@ -16,7 +16,11 @@ if TYPE_CHECKING:
 
     from ergodica.potentials.potential import Potential
 
-__all__ = ["UncertaintyWatch", "uncertain_path"]
+__all__ = ["Astray", "UncertaintyWatch", "uncertain_path"]
+
+
+class Astray(WorkFailed):
+    """The dynamics went where the model can't follow; what was written until then is complete."""
 
 
 def uncertain_path(trajectory: Path) -> Path:
@@ -66,7 +70,7 @@ class UncertaintyWatch:
         """Judge a frame.
 
         Raises:
-            WorkFailed: it is beyond the limit, and the run is to stop there.
+            Astray: it is beyond the limit, and the run is to stop there.
         """
         if self.limit is None:
             return
@@ -82,7 +86,7 @@ class UncertaintyWatch:
                 self._writer = TrajectoryWriter(self.path, self.options.every, append=True)
             self._writer.write(frame, step, self.options)
         if self.options.on_uncertain == "stop":
-            raise WorkFailed(self._verdict(known.largest_force, step))
+            raise Astray(self._verdict(known.largest_force, step))
 
     def _verdict(self, value: float, step: int) -> str:
         kept = "" if self.path is None else f" '{self._trajectory}' holds the run, '{self.path}' the frame to label;"

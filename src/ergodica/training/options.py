@@ -17,7 +17,16 @@ from ergodica.potentials.ensemble import EnsembleConfig
 from ergodica.potentials.potential import CONFIGS, Info, ModelConfig
 from ergodica.potentials.visnet import ViSNetConfig
 
-__all__ = ["DataOptions", "LossOptions", "OptimizerOptions", "RunOptions", "StartOptions", "TrainConfig", "read_config"]
+__all__ = [
+    "DataOptions",
+    "LossOptions",
+    "OptimizerOptions",
+    "RunOptions",
+    "StartOptions",
+    "TrainConfig",
+    "read_config",
+    "read_toml",
+]
 
 
 def _require(values: Mapping[str, float], holds: Callable[[float], bool], what: str) -> None:
@@ -209,14 +218,22 @@ def read_config(path: str | Path) -> TrainConfig:
     Raises:
         InputError: missing file, bad TOML, unknown key (with a suggestion), wrong type.
     """
+    return parse_config(read_toml(path), str(path))
+
+
+def read_toml(path: str | Path) -> dict[str, Any]:
+    """The tables of a TOML file.
+
+    Raises:
+        InputError: missing file or bad TOML.
+    """
     path = Path(path)
     try:
-        table = tomllib.loads(path.read_text())
+        return tomllib.loads(path.read_text())
     except FileNotFoundError as error:
         raise InputError(f"There is no configuration '{path}'.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         raise InputError(f"'{path}' is not readable TOML: {error}.") from error
-    return parse_config(table, str(path))
 
 
 def parse_config(table: Mapping[str, Any], where: str) -> TrainConfig:
