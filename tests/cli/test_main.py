@@ -29,8 +29,12 @@ def test_version(ergodica):
 
 
 @pytest.mark.parametrize(
-    "verb", [[], ["predict"], ["md"], ["train"], ["finetune"], ["models"], ["models", "import"], ["check"], ["doctor"]]
-)
+    "verb",
+    [
+        [], ["predict"], ["md"], ["train"], ["finetune"], ["ensemble"], ["calibrate"], ["active"], ["models"],
+        ["models", "import"], ["check"], ["doctor"],
+    ],
+)  # fmt: skip
 def test_help_imports_nothing_heavy(verb):
     code = (
         "import sys; from ergodica.cli import main; c = main(sys.argv[1:]); print('MODULES', *sys.modules); sys.exit(c)"

@@ -12,6 +12,7 @@ from ergodica.cli.predict import predict_items
 from ergodica.errors import InputError
 
 if TYPE_CHECKING:
+    from ergodica.potentials.ensemble import Calibration
     from ergodica.prediction import Prediction
     from ergodica.system import System
 
@@ -57,7 +58,7 @@ def evaluate(
     if many:
         numbers["uncertainty"] = reliability(found, systems, potential.calibration)
     if common.output is not None:
-        _plot(common, systems, found)
+        _plot(common, systems, found, potential.calibration)
     rows = [(key.replace("_", " "), value) for key, value in numbers.items() if not isinstance(value, dict)]
     rows += [(key.replace("_", " "), value) for key, value in numbers.get("uncertainty", {}).items()]
     rows += [(f"forces mae eV per A, {symbol}", value) for symbol, value in numbers["per_element"].items()]
@@ -74,8 +75,10 @@ def _force_spread(found: Sequence[Prediction], systems: Sequence[System]) -> tup
     return pair if pair is not None and all((values > 0).any() for values in pair) else None
 
 
-def _plot(common: Common, systems: Sequence[System], found: Sequence[Prediction]) -> None:
-    """Predicted against labelled energies per atom and force components."""
+def _plot(
+    common: Common, systems: Sequence[System], found: Sequence[Prediction], calibration: Calibration | None
+) -> None:
+    """Predicted against labelled energies per atom and force components; for an ensemble error against spread."""
     import matplotlib
     import numpy as np
 
@@ -96,9 +99,12 @@ def _plot(common: Common, systems: Sequence[System], found: Sequence[Prediction]
     columns = figure.subplots(1, 2 if spread is None else 3)
     if spread is not None:
         size, away = spread
-        limits = min(size[size > 0].min(), away[away > 0].min()), max(size.max(), away.max())
         columns[2].loglog(away, size, ".", ms=3, alpha=0.5)
-        columns[2].plot(limits, limits, lw=0.8, color="k")
+        ends = np.array([away[away > 0].min(), away.max()])
+        factor = calibration.forces if calibration is not None and calibration.forces else 1.0
+        label = "error = spread" if calibration is None else f"bound of {100 * calibration.level:g} %"
+        columns[2].plot(ends, factor * ends, lw=0.8, color="k", label=label)
+        columns[2].legend(frameon=False)
         columns[2].set(xlabel="spread of the force on an atom, eV/Å", ylabel="size of its error, eV/Å")
     for axes, (label, points) in zip(columns, panels, strict=False):
         if points.size:
