@@ -117,7 +117,7 @@ def test_only_some_parameters_may_vary(systems):
     base = small_potential(0, **SIZE)
     layer = base.params["params"]["head"]["block_1"]["update_1"]
     rng = np.random.default_rng(1)
-    noise = [jax.tree.map(lambda leaf: leaf + rng.normal(size=leaf.shape), layer) for _ in range(4)]
+    noise = [jax.tree.map(lambda leaf: leaf + rng.normal(size=leaf.shape), layer) for _ in range(5)]
 
     def with_layer(last):
         params = copy.deepcopy(base.params)
@@ -125,7 +125,7 @@ def test_only_some_parameters_may_vary(systems):
         return params
 
     several = jax.tree.map(lambda *leaves: np.stack(leaves), *noise)
-    config = EnsembleConfig(base.config, 4, varied=base.config.last_layer)
+    config = EnsembleConfig(base.config, 5, varied=base.config.last_layer)
     sharing = Potential(config, with_layer(several))
     apart = combine([base.with_params(with_layer(one)) for one in noise])
     left, right = (predict(p, systems, precision="float64", uncertainty=True) for p in (sharing, apart))

@@ -9,8 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ergodica.checkpoint import load_model
+from ergodica.checkpoint import load_model, save_model
 from ergodica.errors import InputError
+from ergodica.potentials import Potential
 from ergodica.potentials.combine import member
 from ergodica.potentials.ensemble import EnsembleConfig
 from ergodica.prediction import predict
@@ -82,6 +83,13 @@ def test_finetune_of_an_ensemble(trained, tmp_path):
     assert result.potential.config == ENSEMBLE
     assert result.potential.energy_scale.reference["H"] == pytest.approx(1.0, abs=0.5)
     assert member(result.potential, 1).config == MODEL
+
+
+def test_posterior_is_not_finetuned(tmp_path):
+    sharing = EnsembleConfig(MODEL, 2, varied=MODEL.last_layer)
+    save_model(tmp_path / "posterior.safetensors", Potential.create(sharing))
+    with pytest.raises(InputError, match="fine-tune the model it was made from"):
+        finetune(tmp_path / "posterior.safetensors", toy(4), output=tmp_path / "run")
 
 
 def test_members_in_a_configuration_file():

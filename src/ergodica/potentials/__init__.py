@@ -4,12 +4,25 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ergodica.potentials.combine import combine
+from ergodica.potentials.ensemble import EnsembleConfig
 from ergodica.potentials.geoformer import GeoformerConfig
 from ergodica.potentials.m3gnet import M3GNetConfig
 from ergodica.potentials.potential import EnergyScale, Info, Potential
 from ergodica.potentials.visnet import ViSNetConfig
 
-__all__ = ["EnergyScale", "GeoformerConfig", "Info", "M3GNetConfig", "Potential", "ViSNetConfig", "load", "shipped"]
+__all__ = [
+    "EnergyScale",
+    "EnsembleConfig",
+    "GeoformerConfig",
+    "Info",
+    "M3GNetConfig",
+    "Potential",
+    "ViSNetConfig",
+    "combine",
+    "load",
+    "shipped",
+]
 
 
 def shipped() -> dict[str, Path]:

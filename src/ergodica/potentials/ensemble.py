@@ -24,6 +24,9 @@ from ergodica.system import Neighbors
 
 __all__ = ["Calibration", "Ensemble", "EnsembleConfig", "Spread", "over_members", "varying"]
 
+AT_ONCE = 4
+"""Members whose backward passes run together where they share layers: more save little time and take more memory."""
+
 
 @dataclass(frozen=True)
 class Calibration:
@@ -135,7 +138,12 @@ class Ensemble:
         self, params: Any, numbers: Int[Array, " A"], vectors: Float[Array, "A K 3"], neighbors: Neighbors
     ) -> AtomOutput:
         """Mean over the members of what each says of every atom."""
-        found = over_members(self.config, lambda one, _: self.member.apply(one, numbers, vectors, neighbors), params)
+        found = over_members(
+            self.config,
+            lambda one, _: self.member.apply(one, numbers, vectors, neighbors),
+            params,
+            at_once=self.config.members,  # the last layer alone: little work, and one backward pass behind it
+        )
         dtype = found.scalar.dtype
         scalar = self.config.factors(dtype)[:, None] * found.scalar + self.config.table(dtype)[:, numbers]
         return AtomOutput(scalar.mean(axis=0), found.vector.mean(axis=0))
@@ -165,17 +173,30 @@ def varying(config: EnsembleConfig, params: Any) -> Any:
     return jax.tree_util.tree_map_with_path(varies, params)
 
 
-def over_members(config: EnsembleConfig, function: Callable[[Any, Array], Any], params: Any) -> Any:
+def over_members(
+    config: EnsembleConfig, function: Callable[[Any, Array], Any], params: Any, at_once: int = AT_ONCE
+) -> Any:
     """`function` of each member's parameters and number, the results stacked along a leading axis.
 
-    One member after the other: on a CPU that is no slower than all at once, and takes the memory of one. Members that
-    share their first layers go together, so that those are computed once.
+    Members of their own go one after the other: on a CPU that is no slower than all at once, and takes the memory of
+    one. Members that share their first layers go together, so that those are computed once for all of them.
+
+    Args:
+        config: of the ensemble.
+        function: (parameters of a member, its number) → arrays.
+        params: of the ensemble.
+        at_once: members that go together where they share layers; the memory grows with it.
     """
     number = jnp.arange(config.members)
     if not config.varied:
         return jax.lax.map(lambda one: function(*one), (params, number))
     leaves, structure = jax.tree.flatten(params)
-    axes = [0 if varies else None for varies in jax.tree.leaves(varying(config, params))]
-    return jax.vmap(lambda number, *one: function(jax.tree.unflatten(structure, one), number), (0, *axes))(
-        number, *leaves
-    )
+    own = jax.tree.leaves(varying(config, params))
+
+    def one(given: tuple[list[Any], Array]) -> Any:
+        several = iter(given[0])
+        filled = [next(several) if varies else leaf for leaf, varies in zip(leaves, own, strict=True)]
+        return function(jax.tree.unflatten(structure, filled), given[1])
+
+    stacked = [leaf for leaf, varies in zip(leaves, own, strict=True) if varies], number
+    return jax.vmap(one)(stacked) if at_once >= config.members else jax.lax.map(one, stacked, batch_size=at_once)
