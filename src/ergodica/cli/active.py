@@ -100,7 +100,7 @@ def _plot(result: ActiveResult, floor: float, path: Path) -> None:
     numbers = [one.structures for one in rounds]
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     left, right = figure.subplots(1, 2)
-    left.plot(numbers, [1e3 * one.forces_mae for one in rounds], "o-", label="validation")
+    left.plot(numbers, [1e3 * one.forces_mae for one in rounds], "o-", label="validation, of all rounds so far")
     later = [one for one in rounds if one.new_forces_mae is not None]
     left.plot(
         [one.structures for one in later],
@@ -108,10 +108,11 @@ def _plot(result: ActiveResult, floor: float, path: Path) -> None:
         "s--",
         label="new structures, before learning from them",
     )
-    left.set(xlabel="labelled structures", ylabel="force MAE, meV/Å", yscale="log")
+    left.set(xlabel="labelled structures", ylabel="force MAE, meV/Å", xticks=numbers)
+    left.set_ylim(bottom=0)
     left.legend(frameon=False)
     right.plot(numbers, [100 * one.uncertain for one in rounds], "o-", label=f"frames above {floor:g} eV/Å")
     right.plot(numbers, [100 * one.complete for one in rounds], "s--", label="complete walks")
-    right.set(xlabel="labelled structures", ylabel="share, %", ylim=(-4, 104))
+    right.set(xlabel="labelled structures", ylabel="share, %", xticks=numbers, ylim=(-4, 104))
     right.legend(frameon=False)
     atomic_write(path, plot_bytes(figure))
