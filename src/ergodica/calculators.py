@@ -15,9 +15,11 @@ from ase.stress import full_3x3_to_voigt_6_stress
 from ergodica.errors import InputError
 from ergodica.neighbors import Capacity, Edges, VerletList, pack, round_up
 from ergodica.potentials import Potential, load
-from ergodica.potentials.potential import Derivatives, compiled_derivatives
+from ergodica.potentials.ensemble import EnsembleConfig, Spread
+from ergodica.potentials.potential import Derivatives, compiled_derivatives, compiled_spread
 from ergodica.prediction import Precision, physical, placed_params, scope
 from ergodica.system import Batch, System
+from ergodica.uncertainty import Uncertainty, physical_spread, require_spread
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,6 +30,8 @@ __all__ = ["Calculator"]
 
 WIDTHS = tuple(range(4, 257, 4))
 """Sizes of a row of neighbours: finer than those of mixed batches, as one shape serves a whole trajectory."""
+SPREADS = ("energy_std", "forces_std", "stress_std")
+"""What an ensemble gives on top, when asked by `get_property`."""
 HEADROOM = 2
 """Free slots in a row when it is made: the densest place of a liquid fluctuates by a few neighbours."""
 MARGIN = 0.2
@@ -40,6 +44,9 @@ class Calculator(ASECalculator):
     Nothing is compiled twice along a trajectory: the number of atoms is exact, and the room for neighbours only grows.
     Energies are in eV and float64; the stress (Voigt-6, eV/Å³, tension positive) exists for structures that are
     periodic in three directions.
+
+    An ensemble also answers `get_uncertainty(atoms)`, or `get_property` of "energy_std" (eV), "forces_std" (each atom,
+    eV/Å) and "stress_std" (Frobenius norm, eV/Å³); what is not asked for is not computed.
 
     Args:
         model: a potential, the name of a shipped model, or the path of a model file.
@@ -71,6 +78,7 @@ class Calculator(ASECalculator):
         self.precision: Precision = precision
         self.device = device
         self.skin = skin
+        self._uncertainty: Uncertainty | None = None
         self._prepare()
 
     @classmethod
@@ -100,6 +108,8 @@ class Calculator(ASECalculator):
         """Make what is not worth pickling: placed parameters, neighbour list, tables."""
         config: Any = self.potential.config
         self._function: Any = compiled_derivatives(config)
+        if isinstance(config, EnsembleConfig):
+            self.implemented_properties = [*type(self).implemented_properties, *SPREADS]
         self._params = placed_params(self.potential, self.precision, _find_device(self.device))
         self._table = self.potential.energy_scale.table()
         self._verlet = VerletList(self.potential.cutoff, self.skin)
@@ -129,13 +139,30 @@ class Calculator(ASECalculator):
         }
         return [name for name, (old, new) in pairs.items() if not np.array_equal(old, new)]
 
+    def get_uncertainty(self, atoms: Atoms | None = None) -> Uncertainty:
+        """How far to trust the prediction for `atoms`, or for those of the last call.
+
+        Raises:
+            InputError: the model is no ensemble.
+        """
+        require_spread(self.potential)
+        self.get_property("forces_std", atoms)
+        assert self._uncertainty is not None
+        return self._uncertainty
+
+    def export_properties(self) -> Any:
+        """The results ASE has a name for."""
+        from ase.outputs import Properties
+
+        return Properties({name: value for name, value in self.results.items() if name not in SPREADS})
+
     def calculate(
         self,
         atoms: Atoms | None = None,
         properties: Sequence[str] = ("energy",),
         system_changes: Sequence[str] = all_changes,
     ) -> None:
-        """Fill `results` for `atoms`; all properties come from one call of the network.
+        """Fill `results` for `atoms`; all properties come from one call of the network, the spreads if asked for.
 
         Raises:
             InputError: an unknown element, a bad cell, coordinates that are not finite, atoms on one place.
@@ -146,8 +173,14 @@ class Calculator(ASECalculator):
         assert self.atoms is not None, "ASE hands the atoms over, now or in an earlier call"
         system = self._read(self.atoms)
         edges = self._verlet.update(system)
+        spread: Spread | None = None
         with scope(self.precision):
-            output = jax.tree.map(np.asarray, self._function(self._params, self._batch_of(system, edges)))
+            batch = self._batch_of(system, edges)
+            if set(SPREADS) & set(properties):
+                function = compiled_spread(self.potential.config)  # type: ignore[arg-type]
+                output, spread = jax.tree.map(np.asarray, function(self._params, batch))
+            else:
+                output = jax.tree.map(np.asarray, self._function(self._params, batch))
         host = Derivatives(output.energies, output.forces, output.virial[0])
         found = physical(self.potential.energy_scale, self._table, system, host)
         self.results = {
@@ -158,6 +191,17 @@ class Calculator(ASECalculator):
         }
         if found.stress is not None:
             self.results["stress"] = full_3x3_to_voigt_6_stress(found.stress)
+        self._uncertainty = None
+        if spread is not None:
+            self._keep(system, Spread(spread.energy[0], spread.forces, spread.virial[0]))
+
+    def _keep(self, system: System, spread: Spread) -> None:
+        """Add the spread to the results."""
+        potential = self.potential
+        known = self._uncertainty = physical_spread(potential.energy_scale, potential.calibration, system, spread)
+        self.results.update(energy_std=known.energy, forces_std=known.forces)
+        if known.stress is not None:
+            self.results["stress_std"] = known.stress
 
     def _read(self, atoms: Atoms) -> System:
         """The structure alone: `System.from_ase` would look for labels in the very results being computed."""

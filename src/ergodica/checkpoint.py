@@ -17,12 +17,14 @@ import numpy as np
 from ergodica.config import from_dict
 from ergodica.errors import InputError
 from ergodica.files import atomic_write
-from ergodica.potentials.potential import CONFIGS, EnergyScale, Info, Potential
+from ergodica.potentials.ensemble import Calibration, EnsembleConfig
+from ergodica.potentials.potential import CONFIGS, EnergyScale, Info, ModelConfig, Potential
 
 __all__ = ["load_model", "load_tree", "read_header", "save_model", "save_tree"]
 
 MODEL_FORMAT = "ergodica-model"
 VERSION = 1
+ENSEMBLE = "ensemble"
 
 
 def save_tree(path: str | Path, tree: Any, header: Mapping[str, Any]) -> None:
@@ -100,16 +102,38 @@ def _nested(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
 
 def save_model(path: str | Path, potential: Potential) -> None:
     """Write a potential as one model file."""
-    kind = next(name for name, cls in CONFIGS.items() if isinstance(potential.config, cls))
+    kind, config = _config_header(potential.config)
     header = {
         "format": MODEL_FORMAT,
         "version": VERSION,
         "kind": kind,
-        "config": asdict(potential.config),  # type: ignore[call-overload]
+        "config": config,
         "energy_scale": asdict(potential.energy_scale),
         "info": asdict(potential.info),
     }
+    if potential.calibration is not None:
+        header["calibration"] = asdict(potential.calibration)
     save_tree(path, potential.params, header)
+
+
+def _config_header(config: ModelConfig) -> tuple[str, dict[str, Any]]:
+    """Name of the architecture and its options; an ensemble's hold those of its members."""
+    options = asdict(config)  # type: ignore[call-overload]
+    if isinstance(config, EnsembleConfig):
+        kind, member = _config_header(config.member)
+        return ENSEMBLE, {"kind": kind, **options, "member": member}
+    return next(name for name, cls in CONFIGS.items() if isinstance(config, cls)), options
+
+
+def _read_config(kind: Any, options: Mapping[str, Any], path: str | Path) -> ModelConfig:
+    """The architecture that `_config_header` described."""
+    if kind == ENSEMBLE:
+        rest = {key: value for key, value in options.items() if key not in ("kind", "member")}
+        member = _read_config(options.get("kind"), options.get("member", {}), path)
+        return from_dict(EnsembleConfig, {**rest, "member": member}, f"{path}: config")
+    if kind not in CONFIGS:
+        raise InputError(f"'{path}' holds a '{kind}', which this version does not know.")
+    return from_dict(CONFIGS[kind], options, f"{path}: config")
 
 
 def load_model(path: str | Path) -> Potential:
@@ -126,13 +150,13 @@ def load_model(path: str | Path) -> Potential:
             f"'{path}' was written by a newer Ergodica (format {header['version']}, this one reads up to {VERSION}): "
             "upgrade with 'pip install -U ergodica'."
         )
-    if header.get("kind") not in CONFIGS:
-        raise InputError(f"'{path}' holds a '{header.get('kind')}', which this version does not know.")
+    calibration = header.get("calibration")
     potential = Potential(
-        config=from_dict(CONFIGS[header["kind"]], header["config"], f"{path}: config"),
+        config=_read_config(header.get("kind"), header["config"], path),
         params=params,
         energy_scale=from_dict(EnergyScale, header["energy_scale"], f"{path}: energy_scale"),
         info=from_dict(Info, header["info"], f"{path}: info"),
+        calibration=calibration and from_dict(Calibration, calibration, f"{path}: calibration"),
     )
     _check_params(potential, path)
     return potential

@@ -29,6 +29,8 @@ def from_dict(cls: type[T], values: Mapping[str, Any], where: str) -> T:
 
     check_keys(cls, values, where)
     converter = cattrs.Converter(forbid_extra_keys=True)
+    # a field that may hold one of several classes is given as the value itself
+    converter.register_structure_hook_func(lambda kind: getattr(kind, "_is_protocol", False), lambda value, _: value)
     try:
         return converter.structure(dict(values), cls)
     except Exception as error:  # cattrs wraps whatever the fields raise

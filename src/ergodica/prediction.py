@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isfinite
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -19,9 +19,18 @@ from jaxtyping import Float, Int
 from ergodica.buckets import cheapest_ranges
 from ergodica.errors import InputError, WorkFailed
 from ergodica.neighbors import Capacity, find_edges, pack, round_up
-from ergodica.potentials.potential import Derivatives, EnergyScale, Potential, compiled_derivatives, property_function
+from ergodica.potentials.ensemble import Spread
+from ergodica.potentials.potential import (
+    Derivatives,
+    EnergyScale,
+    Potential,
+    compiled_derivatives,
+    compiled_spread,
+    property_function,
+)
 from ergodica.runtime import keep_freed_memory
 from ergodica.system import Batch, System, as_systems
+from ergodica.uncertainty import Uncertainty, physical_spread, require_spread
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -30,6 +39,7 @@ __all__ = [
     "Precision",
     "Prediction",
     "PropertyPrediction",
+    "batches",
     "compilations",
     "iter_predictions",
     "physical",
@@ -57,12 +67,14 @@ class Prediction:
         energies: its parts by atom, reference energies included [N], eV.
         forces: [N, 3], eV/Å.
         stress: Cauchy stress [3, 3], eV/Å³, tension positive; None unless periodic in three directions.
+        uncertainty: how far to trust these, where it was asked for.
     """
 
     energy: float
     energies: Float[np.ndarray, " N"]
     forces: Float[np.ndarray, "N 3"]
     stress: Float[np.ndarray, "3 3"] | None
+    uncertainty: Uncertainty | None = None
 
 
 @dataclass(frozen=True)
@@ -83,6 +95,7 @@ def predict(
     structures: System | Atoms | Sequence[System | Atoms],
     *,
     precision: Precision = "float32",
+    uncertainty: bool = False,
     max_atoms: int = 4096,
     shapes: list[Capacity] | None = None,
 ) -> list[Prediction] | list[PropertyPrediction]:
@@ -92,15 +105,17 @@ def predict(
         potential: the model.
         structures: one or many `System` or `ase.Atoms`.
         precision: of the network; totals are summed in float64 either way.
+        uncertainty: say how far to trust each prediction; for ensembles.
         max_atoms: largest number of atoms in a batch of several structures.
         shapes: static shapes of earlier calls, taken again where they fit; new ones are added. Who calls many times,
             as a minimiser does, keeps one list and compiles little.
 
     Raises:
-        InputError: an element the model does not know, or atoms on one place.
+        InputError: an element the model does not know, atoms on one place, or the uncertainty of a single model.
         WorkFailed: the model gave something that is not a finite number.
     """
-    found = dict(iter_predictions(potential, structures, precision=precision, max_atoms=max_atoms, shapes=shapes))
+    options: dict[str, Any] = {"precision": precision, "max_atoms": max_atoms, "shapes": shapes}
+    found = dict(iter_predictions(potential, structures, uncertainty=uncertainty, **options))
     return [found[index] for index in range(len(found))]  # type: ignore[return-value]
 
 
@@ -109,28 +124,47 @@ def iter_predictions(
     structures: System | Atoms | Sequence[System | Atoms],
     *,
     precision: Precision = "float32",
+    uncertainty: bool = False,
     max_atoms: int = 4096,
     shapes: list[Capacity] | None = None,
 ) -> Iterator[tuple[int, Prediction | PropertyPrediction]]:
     """As `predict`, yielding (index, prediction) as batches finish, in the order that suits the device."""
+    if uncertainty:
+        require_spread(potential)
     systems = as_systems(structures)
-    for system in systems:
-        potential.check_elements(system.numbers, system.name)
-    widths = np.array([_width(system, potential) for system in systems], int)
     params = placed_params(potential, precision)
     running: tuple[Sequence[int], Any] | None = None
-    for members, capacity in plan(np.array([len(s) for s in systems], int), widths, max_atoms):
-        chosen = [systems[index] for index in members]
-        edges = [find_edges(system, potential.cutoff) for system in chosen]
-        dtype = np.dtype(precision).type
-        shape = capacity if shapes is None else _familiar(capacity, shapes)
-        batch = pack(chosen, edges, shape, loops=potential.config.loops, dtype=dtype)
-        output = _launch(potential, params, batch, precision)
+    for members, batch in batches(potential, systems, precision, max_atoms, shapes):
+        with scope(precision):  # starts the computation; the result arrives when it is read
+            output = _function(potential, uncertainty)(params, batch)
         if running is not None:  # the device works on this batch while the host unpacks the last one
             yield from _collect(potential, systems, *running)
         running = members, output
     if running is not None:
         yield from _collect(potential, systems, *running)
+
+
+def batches(
+    potential: Potential,
+    systems: Sequence[System],
+    precision: Precision = "float32",
+    max_atoms: int = 4096,
+    shapes: list[Capacity] | None = None,
+) -> Iterator[tuple[Sequence[int], Batch]]:
+    """Structures packed for a potential, as (indices, batch), in the order that suits the device; see `predict`.
+
+    Raises:
+        InputError: an element the model does not know, or atoms on one place.
+    """
+    for system in systems:
+        potential.check_elements(system.numbers, system.name)
+    widths = np.array([_width(system, potential) for system in systems], int)
+    for members, capacity in plan(np.array([len(s) for s in systems], int), widths, max_atoms):
+        chosen = [systems[index] for index in members]
+        edges = [find_edges(system, potential.cutoff) for system in chosen]
+        dtype = np.dtype(precision).type
+        shape = capacity if shapes is None else _familiar(capacity, shapes)
+        yield members, pack(chosen, edges, shape, loops=potential.config.loops, dtype=dtype)
 
 
 def _width(system: System, potential: Potential) -> int:
@@ -225,22 +259,16 @@ def placed_params(potential: Potential, precision: Precision, device: jax.Device
         return jax.device_put(jax.tree.map(lambda leaf: np.asarray(leaf, precision), potential.params), device)
 
 
-def compilations(potential: Potential) -> int:
+def compilations(potential: Potential, uncertainty: bool = False) -> int:
     """How many static shapes this architecture has been compiled for in this process."""
-    return _function(potential)._cache_size()
+    return _function(potential, uncertainty)._cache_size()
 
 
-def _function(potential: Potential) -> Any:
+def _function(potential: Potential, uncertainty: bool = False) -> Any:
     config: Any = potential.config
-    if config.head == "energy":
-        return compiled_derivatives(config)
-    return property_function(config, potential.energy_scale.scale)
-
-
-def _launch(potential: Potential, params: Any, batch: Batch, precision: Precision) -> Any:
-    """Start the computation; the result arrives when it is read."""
-    with scope(precision):
-        return _function(potential)(params, batch)
+    if config.head != "energy":
+        return property_function(config, potential.energy_scale.scale)
+    return compiled_spread(config) if uncertainty else compiled_derivatives(config)
 
 
 def _collect(
@@ -250,6 +278,7 @@ def _collect(
     scale = potential.energy_scale
     table = scale.table()
     output = jax.tree.map(np.asarray, output)
+    output, spread = output if type(output) is tuple else (output, None)  # `Derivatives` is a tuple with names
     start = 0
     for row, index in enumerate(members):
         system = systems[index]
@@ -257,7 +286,11 @@ def _collect(
         start += len(system)
         if isinstance(output, Derivatives):
             one = Derivatives(output.energies[atoms], output.forces[atoms], output.virial[row])
-            yield index, physical(scale, table, system, one)
+            found = physical(scale, table, system, one)
+            if spread is not None:
+                own = Spread(spread.energy[row], spread.forces[atoms], spread.virial[row])
+                found = replace(found, uncertainty=physical_spread(scale, potential.calibration, system, own))
+            yield index, found
         else:
             value = output[atoms] if potential.config.head == "vector" else output[row]
             yield index, _property(potential, system, value)

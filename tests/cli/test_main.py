@@ -31,18 +31,10 @@ def test_version(ergodica):
 @pytest.mark.parametrize(
     "verb",
     [
-        [],
-        ["predict"],
-        ["md"],
-        ["train"],
-        ["finetune"],
-        ["models"],
-        ["models", "import"],
-        ["check"],
-        ["doctor"],
-        ["phonons"],
+        [], ["predict"], ["md"], ["train"], ["finetune"], ["ensemble"], ["calibrate"], ["active"], ["models"],
+        ["models", "import"], ["check"], ["doctor"], ["phonons"],
     ],
-)
+)  # fmt: skip
 def test_help_imports_nothing_heavy(verb):
     code = (
         "import sys; from ergodica.cli import main; c = main(sys.argv[1:]); print('MODULES', *sys.modules); sys.exit(c)"

@@ -9,11 +9,12 @@ import pytest
 from ase.build import bulk, molecule
 from ase.io import read
 
-from ergodica import simulate
+from ergodica import predict, simulate
 from ergodica.dynamics.ensembles import degrees_of_freedom, thermalize
 from ergodica.dynamics.options import MDOptions
 from ergodica.errors import InputError, WorkFailed
 from ergodica.potentials import EnergyScale, Potential, ViSNetConfig
+from ergodica.potentials.combine import combine
 from ergodica.units import KB
 
 
@@ -120,7 +121,16 @@ def test_interruption_leaves_a_readable_trajectory(potential, ethanol, tmp_path)
 
 
 @pytest.mark.parametrize(
-    "changes", [{"timestep": 0}, {"every": 0}, {"temperature": -1}, {"replicas": 2}, {"pressure": 1.0}]
+    "changes",
+    [
+        {"timestep": 0},
+        {"every": 0},
+        {"temperature": -1},
+        {"replicas": 2},
+        {"pressure": 1.0},
+        {"max_uncertainty": 0.0},
+        {"on_uncertain": "collect"},
+    ],
 )
 def test_options_that_make_no_sense(changes):
     with pytest.raises(InputError):
@@ -130,3 +140,47 @@ def test_options_that_make_no_sense(changes):
 def test_misspelt_option_gets_a_suggestion(potential, ethanol):
     with pytest.raises(InputError, match="did you mean 'temperature'"):
         simulate(potential, ethanol, temprature=300)
+
+
+@pytest.fixture(scope="module")
+def ensemble(potential) -> Potential:
+    other = Potential.create(potential.config, seed=1, energy_scale=EnergyScale(scale=0.1))
+    return combine([potential, other])
+
+
+def spread(ensemble, atoms) -> float:
+    """Uncertainty of the force on the worst atom, eV/Å."""
+    return predict(ensemble, atoms, uncertainty=True)[0].uncertainty.largest_force
+
+
+def test_uncertain_model_stops_the_run_and_keeps_the_frames(ensemble, ethanol, tmp_path):
+    limit = 1.05 * spread(ensemble, ethanol)
+    options = MDOptions(temperature=2000.0, steps=400, every=5, max_uncertainty=limit)
+    path = tmp_path / "run.traj"
+    with pytest.raises(WorkFailed, match=r"uncertain at step \d+: .* the limit is .*run.uncertain.extxyz"):
+        simulate(ensemble, ethanol, options, trajectory=path)
+    frames, kept = read(path, ":"), read(tmp_path / "run.uncertain.extxyz", ":")
+    assert len(kept) == 1 and kept[0].info["step"] == frames[-1].info["step"] > 0
+    assert (
+        kept[0].calc is None and kept[0].info["uncertainty_eV_per_A"] > limit
+    )  # nobody learns from the model's labels
+    assert kept[0].arrays["forces_std"].max() == pytest.approx(kept[0].info["uncertainty_eV_per_A"], rel=1e-6)
+    assert spread(ensemble, kept[0]) == pytest.approx(kept[0].info["uncertainty_eV_per_A"], rel=1e-3)
+    assert all(spread(ensemble, atoms) <= limit for atoms in frames[:-1])
+
+
+def test_uncertain_frames_are_collected(ensemble, ethanol, tmp_path):
+    options = MDOptions(steps=20, every=5, max_uncertainty=1e-6, on_uncertain="collect")
+    result = simulate(ensemble, ethanol, options, trajectory=tmp_path / "run.traj")
+    assert result.uncertain == 5 and result.uncertain_frames == tmp_path / "run.uncertain.extxyz"
+    more = simulate(ensemble, ethanol, options, trajectory=tmp_path / "run.traj", steps=30, restart=True)
+    assert [atoms.info["step"] for atoms in read(more.uncertain_frames, ":")] == [0, 5, 10, 15, 20, 25, 30]
+    quiet = simulate(ensemble, ethanol, steps=2, max_uncertainty=1e3, trajectory=tmp_path / "run.traj")
+    assert quiet.uncertain == 0 and not quiet.uncertain_frames.exists()  # a new run has no old frames
+    with pytest.raises(InputError, match="beside a trajectory"):
+        simulate(ensemble, ethanol, options)
+
+
+def test_limit_for_a_single_model_is_one_sentence(potential, ethanol):
+    with pytest.raises(InputError, match="single model and can't say how uncertain"):
+        simulate(potential, ethanol, max_uncertainty=0.1)

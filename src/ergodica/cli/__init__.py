@@ -69,6 +69,18 @@ VERBS = {
         "Go on training a model with your own data.",
         "ergodica finetune visnet-rmd17-ethanol data.xyz -o runs/mine",
     ),
+    "ensemble": (
+        "Join models of one architecture to one that knows its uncertainty.",
+        "ergodica ensemble a.safetensors b.safetensors -o ensemble.safetensors",
+    ),
+    "calibrate": (
+        "Turn the spread of a model into bounds of its error, on labelled structures.",
+        "ergodica calibrate ensemble.safetensors labelled.xyz -o calibrated.safetensors",
+    ),
+    "active": (
+        "Active learning: explore, select, label, train, again; as a TOML file says.",
+        "ergodica active examples/active/copper.toml",
+    ),
     "check": (
         "Invariances, finite differences, energy drift and dimer curves of a model.",
         "ergodica check visnet-rmd17-ethanol",

@@ -12,6 +12,7 @@ from ergodica.cli.predict import predict_items
 from ergodica.errors import InputError
 
 if TYPE_CHECKING:
+    from ergodica.potentials.ensemble import Calibration
     from ergodica.prediction import Prediction
     from ergodica.system import System
 
@@ -30,7 +31,8 @@ def evaluate(
     Parameters
     ----------
     files
-        Labelled structures in anything ASE reads; - is stdin (extxyz). With -o, a parity plot is drawn.
+        Labelled structures in anything ASE reads; - is stdin (extxyz). With -o, a parity plot is drawn, and for an
+        ensemble the error against its spread. An ensemble also says how well the one ranks the other.
     energy_key
         Name of the energies in the file, such as REF_energy, where it is not ASE's own.
     forces_key
@@ -47,17 +49,36 @@ def evaluate(
     from ergodica.training.metrics import check_labels, errors
 
     check_labels(systems)  # before anything is computed
-    found: list[Prediction] = predict_items(common, potential, items)  # type: ignore[assignment]
+    from ergodica.potentials.ensemble import EnsembleConfig
+    from ergodica.training.calibration import reliability
+
+    many = isinstance(potential.config, EnsembleConfig)
+    found: list[Prediction] = predict_items(common, potential, items, many)  # type: ignore[assignment]
     numbers = errors(found, systems)
+    if many:
+        numbers["uncertainty"] = reliability(found, systems, potential.calibration)
     if common.output is not None:
-        _plot(common, systems, found)
-    rows = [(key.replace("_", " "), value) for key, value in numbers.items() if key != "per_element"]
+        _plot(common, systems, found, potential.calibration)
+    rows = [(key.replace("_", " "), value) for key, value in numbers.items() if not isinstance(value, dict)]
+    rows += [(key.replace("_", " "), value) for key, value in numbers.get("uncertainty", {}).items()]
     rows += [(f"forces mae eV per A, {symbol}", value) for symbol, value in numbers["per_element"].items()]
     emit(common, numbers, ("", potential.info.name), rows)
 
 
-def _plot(common: Common, systems: Sequence[System], found: Sequence[Prediction]) -> None:
-    """Predicted against labelled energies per atom and force components."""
+def _force_spread(found: Sequence[Prediction], systems: Sequence[System]) -> tuple[Any, Any] | None:
+    """Size of the error and spread of the force on every atom, where there is something to draw."""
+    from ergodica.training.calibration import error_and_spread
+
+    if found[0].uncertainty is None:
+        return None
+    pair = error_and_spread(found, systems).get("forces")
+    return pair if pair is not None and all((values > 0).any() for values in pair) else None
+
+
+def _plot(
+    common: Common, systems: Sequence[System], found: Sequence[Prediction], calibration: Calibration | None
+) -> None:
+    """Predicted against labelled energies per atom and force components; for an ensemble error against spread."""
     import matplotlib
     import numpy as np
 
@@ -73,8 +94,19 @@ def _plot(common: Common, systems: Sequence[System], found: Sequence[Prediction]
         ("energy, eV/atom", np.array(energies).T),
         ("force component, eV/Å", np.concatenate(forces, axis=1) if forces else np.zeros(0)),
     ]
-    figure = Figure(figsize=(9, 4), layout="constrained")
-    for axes, (label, points) in zip(figure.subplots(1, 2), panels, strict=True):
+    spread = _force_spread(found, systems)
+    figure = Figure(figsize=(9 if spread is None else 13, 4), layout="constrained")
+    columns = figure.subplots(1, 2 if spread is None else 3)
+    if spread is not None:
+        size, away = spread
+        columns[2].loglog(away, size, ".", ms=3, alpha=0.5)
+        ends = np.array([away[away > 0].min(), away.max()])
+        factor = calibration.forces if calibration is not None and calibration.forces else 1.0
+        label = "error = spread" if calibration is None else f"bound of {100 * calibration.level:g} %"
+        columns[2].plot(ends, factor * ends, lw=0.8, color="k", label=label)
+        columns[2].legend(frameon=False)
+        columns[2].set(xlabel="spread of the force on an atom, eV/Å", ylabel="size of its error, eV/Å")
+    for axes, (label, points) in zip(columns, panels, strict=False):
         if points.size:
             axes.plot(*points, ".", ms=3, alpha=0.5)
             axes.axline((points.min(), points.min()), slope=1, lw=0.8, color="k")

@@ -35,6 +35,8 @@ def md(  # noqa: PLR0913  one parameter an option
     restart: Flag = False,
     thermostat_time: float = 100.0,
     barostat_time: float = 1000.0,
+    max_uncertainty: float | None = None,
+    on_uncertain: Literal["stop", "collect"] = "stop",
     common: Common = DEFAULTS,
 ) -> None:
     """Run molecular dynamics of one structure.
@@ -65,17 +67,26 @@ def md(  # noqa: PLR0913  one parameter an option
         Relaxation time of the thermostat, fs.
     barostat_time
         Relaxation time of the barostat, fs.
+    max_uncertainty
+        Largest uncertainty of the force on an atom, eV/Å, of an ensemble: its spread or, when calibrated, its bound.
+    on_uncertain
+        Beyond that stop (exit code 1), or go on and collect such frames; they are beside OUTPUT, in .uncertain.extxyz.
     """
     from ergodica.dynamics.options import MDOptions
+    from ergodica.dynamics.watch import uncertain_path
 
     options = MDOptions(
         ensemble=ensemble, temperature=temperature, pressure=pressure, timestep=timestep,
         steps=_length(steps, time, timestep), every=every, thermostat_time=thermostat_time,
         barostat_time=barostat_time, replicas=replicas, seed=common.seed, precision=common.precision,
+        max_uncertainty=max_uncertainty, on_uncertain=on_uncertain,
     )  # fmt: skip
     stem = "stdin" if file == STDIN else Path(file).stem
-    common = common.with_default_output(Path(f"{stem}.md.traj"))
+    default = Path(f"{stem}.md.traj")
+    common = common.with_default_output(default)
     common.start(check_output=not restart)
+    if max_uncertainty is not None and not restart:
+        common.claim(uncertain_path(common.output or default))
     _run(single_item(file).system, options, restart, common)
 
 
@@ -105,6 +116,8 @@ def _run(system: Any, options: MDOptions, restart: bool, common: Common) -> None
         "energy_drift_meV_per_atom_per_ps": result.energy_drift,
         "trajectory": result.trajectory,
     }
+    if options.max_uncertainty is not None:
+        record |= {"uncertain_frames": result.uncertain, "uncertain_file": result.uncertain_frames}
     emit(common, record, ("", formula(system)), [(key.replace("_", " "), value) for key, value in record.items()][1:])
     say(common, f"{potential.info.name}: {watch.summary()}")
 

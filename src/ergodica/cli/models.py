@@ -79,8 +79,10 @@ def import_(
 
 
 def _card(potential: Potential) -> dict[str, Any]:
+    calibration = {} if potential.calibration is None else {"calibration": asdict(potential.calibration)}
     return {
         **asdict(potential.info),
+        **calibration,
         "cutoff_A": potential.cutoff,
         "n_parameters": potential.n_parameters,
         "predicts": potential.config.head,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from ergodica.cli.common import DEFAULTS, Common
+from ergodica.cli.common import DEFAULTS, Common, Flag
 from ergodica.cli.inputs import Item, read_items
 from ergodica.cli.output import emit, progress, say
 from ergodica.cli.session import CompileWatch
@@ -13,21 +13,24 @@ from ergodica.cli.session import CompileWatch
 if TYPE_CHECKING:
     from ergodica.potentials.potential import Potential
     from ergodica.prediction import Prediction, PropertyPrediction
+    from ergodica.uncertainty import Uncertainty
 
 __all__ = ["atoms_of", "predict", "predict_items"]
 
 
-def predict(*files: str, common: Common = DEFAULTS) -> None:
+def predict(*files: str, uncertainty: Flag = False, common: Common = DEFAULTS) -> None:
     """Predict energy, forces, stress and per-atom energies of every structure in the files.
 
     Parameters
     ----------
     files
         Anything ASE reads, with many frames allowed; - is stdin (extxyz).
+    uncertainty
+        Say how far to trust each prediction; the model must be an ensemble.
     """
     common.start()
     items = read_items(files)
-    found = predict_items(common, common.load(), items)
+    found = predict_items(common, common.load(), items, uncertainty)
     if common.output is not None:
         _write(common, items, found)
     records = [_record(item, one) for item, one in zip(items, found, strict=True)]
@@ -36,11 +39,12 @@ def predict(*files: str, common: Common = DEFAULTS) -> None:
         emit(common, records, heads, ((r["file"], r["index"], r["formula"], r["property"]) for r in records))
         return
     heads = ("file", "index", "formula", "energy / eV", "largest force / eV/Å", "pressure / GPa")
+    heads = (*heads, "energy spread / eV", "largest force spread / eV/Å") if uncertainty else heads
     emit(common, records, heads, (_row(record) for record in records))
 
 
 def predict_items(
-    common: Common, potential: Potential, items: Sequence[Item]
+    common: Common, potential: Potential, items: Sequence[Item], uncertainty: bool = False
 ) -> list[Prediction] | list[PropertyPrediction]:
     """Predictions in the order of the items, with progress, time and number of compilations on stderr."""
     from ergodica.prediction import compilations, iter_predictions
@@ -49,11 +53,11 @@ def predict_items(
     systems = [item.system for item in items]
     with CompileWatch(atoms_of(items), common.quiet) as watch, progress(common) as bar:
         task = bar.add_task("predicting", total=len(items))
-        for index, one in iter_predictions(potential, systems, precision=common.precision):
+        for index, one in iter_predictions(potential, systems, precision=common.precision, uncertainty=uncertainty):
             found[index] = one
             bar.advance(task)
     many = "1 structure" if len(items) == 1 else f"{len(items)} structures"
-    say(common, f"{potential.info.name}: {many} in {watch.summary(compilations(potential))}")
+    say(common, f"{potential.info.name}: {many} in {watch.summary(compilations(potential, uncertainty))}")
     return [found[index] for index in range(len(items))]
 
 
@@ -73,6 +77,25 @@ def _record(item: Item, one: Any) -> dict[str, Any]:
         "forces_eV_per_A": one.forces,
         "stress_eV_per_A3": one.stress,
         "energies_eV": one.energies,
+        **(_uncertainty(one.uncertainty) if one.uncertainty else {}),
+    }
+
+
+def _uncertainty(known: Uncertainty) -> dict[str, Any]:
+    spread = {
+        "energy_std_eV": known.energy,
+        "forces_std_eV_per_A": known.forces,
+        "stress_std_eV_per_A3": known.stress,
+    }
+    bounds = known.bounds
+    if bounds is None:
+        return spread
+    return {
+        **spread,
+        "confidence": bounds.level,
+        "energy_bound_eV": bounds.energy,
+        "forces_bound_eV_per_A": bounds.forces,
+        "stress_bound_eV_per_A3": bounds.stress,
     }
 
 
@@ -84,7 +107,10 @@ def _row(record: dict[str, Any]) -> tuple[Any, ...]:
     stress = record["stress_eV_per_A3"]
     pressure = None if stress is None else -float(np.trace(stress)) / 3 * EV_PER_A3_IN_GPA
     largest = float(np.linalg.norm(record["forces_eV_per_A"], axis=1).max())
-    return record["file"], record["index"], record["formula"], record["energy_eV"], largest, pressure
+    row = record["file"], record["index"], record["formula"], record["energy_eV"], largest, pressure
+    if "energy_std_eV" not in record:
+        return row
+    return *row, record["energy_std_eV"], float(record["forces_std_eV_per_A"].max())
 
 
 def _write(common: Common, items: Sequence[Item], found: Sequence[Any]) -> None:

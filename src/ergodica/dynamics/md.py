@@ -14,7 +14,8 @@ from ergodica.config import check_keys
 from ergodica.dynamics.ensembles import Ensemble, make_ensemble, thermalize
 from ergodica.dynamics.options import MDOptions
 from ergodica.dynamics.trajectory import TrajectoryWriter, last_frame
-from ergodica.errors import ErgodicaError, InputError, WorkFailed
+from ergodica.dynamics.watch import Astray, UncertaintyWatch
+from ergodica.errors import ErgodicaError, InputError
 from ergodica.system import System, as_system
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ class MDResult:
         temperature: mean over this call's steps, K.
         energy_drift: slope of the conserved energy, meV/atom/ps; None where nothing is conserved or too few steps ran.
         trajectory: its file.
+        uncertain: frames of this call that were beyond `max_uncertainty`.
+        uncertain_frames: their file; None without a limit or a trajectory.
     """
 
     system: System
@@ -50,6 +53,8 @@ class MDResult:
     temperature: float
     energy_drift: float | None
     trajectory: Path | None
+    uncertain: int = 0
+    uncertain_frames: Path | None = None
 
     @property
     def steps_per_s(self) -> float | None:
@@ -79,6 +84,22 @@ class _Log:
         return float(np.polyfit(times, energies - energies[0], 1)[0] * 1e3 / n_atoms)
 
 
+@dataclass(frozen=True)
+class _Frames:
+    """Where frames go: to the trajectory, then under the eyes of the watch."""
+
+    writer: TrajectoryWriter
+    watch: UncertaintyWatch
+
+    @property
+    def path(self) -> Path | None:
+        return self.writer.path
+
+    def add(self, atoms: Atoms, step: int) -> None:
+        self.writer.write(atoms, step, self.watch.options)
+        self.watch.look(atoms, step)
+
+
 def simulate(
     potential: Potential,
     structure: System | Atoms,
@@ -103,7 +124,8 @@ def simulate(
 
     Raises:
         InputError: options that do not fit the structure, an unknown element, another system in the trajectory.
-        WorkFailed: the run blew up (the trajectory up to there is kept), or the disk is full.
+        WorkFailed: the run blew up or exceeded `max_uncertainty` (the trajectory up to there is kept), or the disk is
+            full.
     """
     check_keys(MDOptions, changes, "simulate")
     options = replace(options or MDOptions(), **changes)
@@ -112,6 +134,7 @@ def simulate(
     if options.ensemble == "npt" and not system.is_bulk:
         raise InputError(f"{system.name} is not periodic in three directions: constant pressure needs a full cell.")
     path = None if trajectory is None else Path(trajectory)
+    watch = UncertaintyWatch(potential, options, path, append=restart)
     atoms, start = _start(system, options, path, restart)
     from ergodica.calculators import Calculator
 
@@ -119,8 +142,9 @@ def simulate(
     log = _Log()
     seconds = 0.0
     if start < options.steps:
-        with TrajectoryWriter(path, options.every, append=start > 0) as writer:
-            seconds = _run(atoms, options, start, writer, log, report)
+        with TrajectoryWriter(path, options.every, append=start > 0) as writer, watch:
+            frames = _Frames(writer, watch)
+            seconds = _run(atoms, options, start, frames, log, report)
     final = System.from_ase(atoms, system.name)
     return MDResult(
         system=final,
@@ -131,6 +155,8 @@ def simulate(
         temperature=float(np.mean(log.temperatures)) if log.temperatures else float("nan"),
         energy_drift=log.drift(options.timestep, len(atoms)),
         trajectory=path,
+        uncertain=watch.found,
+        uncertain_frames=watch.path,
     )
 
 
@@ -148,16 +174,14 @@ def _start(system: System, options: MDOptions, path: Path | None, restart: bool)
     return atoms, 0
 
 
-def _run(
-    atoms: Atoms, options: MDOptions, start: int, writer: TrajectoryWriter, log: _Log, report: Report | None
-) -> float:
+def _run(atoms: Atoms, options: MDOptions, start: int, frames: _Frames, log: _Log, report: Report | None) -> float:
     """Advance to the last step; returns the seconds it took once compiled."""
     atoms.get_forces()  # compiles, outside the clock
     if options.ensemble == "npt":
         atoms.get_stress()
     ensemble = make_ensemble(atoms, options, start)
     if start == 0:
-        writer.write(atoms, 0, options)
+        frames.add(atoms, 0)
     _record(ensemble, log)
     volume = atoms.cell.volume
     began = time.perf_counter()
@@ -166,13 +190,13 @@ def _run(
             with np.errstate(over="ignore", invalid="ignore"):  # it shows in the temperature
                 ensemble.dynamics.step()
         except ErgodicaError as error:  # the model refused what the atoms had become
-            raise _blown(step, str(error), writer.path) from error
+            raise _blown(step, str(error), frames.path) from error
         _record(ensemble, log)
-        _check_temperature(log.temperatures[-1], options, step, writer.path)
+        _check_temperature(log.temperatures[-1], options, step, frames.path)
         if options.ensemble == "npt":
-            _check_volume(atoms.cell.volume / volume, step, writer.path)
+            _check_volume(atoms.cell.volume / volume, step, frames.path)
         if step % options.every == 0 or step == options.steps:
-            writer.write(atoms, step, options)
+            frames.add(atoms, step)
         if report:
             report(step, log.temperatures[-1], atoms.get_potential_energy())
     return time.perf_counter() - began
@@ -186,21 +210,21 @@ def _record(ensemble: Ensemble, log: _Log) -> None:
 
 
 def _check_volume(ratio: float, step: int, path: Path | None) -> None:
-    """Raise `WorkFailed` once the cell collapses or evaporates, before its neighbours fill the memory."""
+    """Raise `Astray` once the cell collapses or evaporates, before its neighbours fill the memory."""
     if not 0.25 <= ratio <= 4.0:
         raise _blown(step, f"the volume became {ratio:.3g} times that of the start", path)
 
 
 def _check_temperature(temperature: float, options: MDOptions, step: int, path: Path | None) -> None:
-    """Raise `WorkFailed` once the atoms fly apart; hot starts from unrelaxed structures are let pass."""
+    """Raise `Astray` once the atoms fly apart; hot starts from unrelaxed structures are let pass."""
     limit = max(min(max(20 * options.temperature, 3000.0), 10000.0), 3 * options.temperature)
     if not temperature <= limit:
         raise _blown(step, f"the temperature reached {temperature:.0f} K", path)
 
 
-def _blown(step: int, why: str, path: Path | None) -> WorkFailed:
+def _blown(step: int, why: str, path: Path | None) -> Astray:
     kept = f" '{path}' holds the frames until then;" if path else ""
-    return WorkFailed(
+    return Astray(
         f"The dynamics blew up at step {step} ({why.rstrip('.')});{kept} use a shorter time step, relax first, or use "
         "another model."
     )

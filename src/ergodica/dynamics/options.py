@@ -53,6 +53,9 @@ class MDOptions:
         replicas: copies run side by side; only 1 for now.
         seed: seed of velocities and noise.
         precision: floating-point numbers of the network.
+        max_uncertainty: largest uncertainty of the force on an atom, eV/Å, looked at in every frame of the trajectory:
+            the bound of a calibrated model, else the spread of the ensemble's members. None looks at nothing.
+        on_uncertain: what to do beyond it: "stop", or "collect" the frame and go on.
     """
 
     ensemble: Literal["nve", "langevin", "nose-hoover", "csvr", "npt"] = "langevin"
@@ -66,6 +69,8 @@ class MDOptions:
     replicas: int = 1
     seed: int = 0
     precision: Literal["float32", "float64"] = "float32"
+    max_uncertainty: float | None = None
+    on_uncertain: Literal["stop", "collect"] = "stop"
 
     def __post_init__(self) -> None:
         positive = ("timestep", "every", "thermostat_time", "barostat_time")
@@ -80,3 +85,9 @@ class MDOptions:
             )
         if self.pressure and self.ensemble != "npt":
             raise InputError(f"A pressure needs ensemble 'npt', not '{self.ensemble}'.")
+        if self.max_uncertainty is not None and not self.max_uncertainty > 0:
+            raise InputError(f"max_uncertainty={self.max_uncertainty} eV/Å must be positive.")
+        if self.max_uncertainty is None and self.on_uncertain != "stop":
+            raise InputError(
+                "Collecting uncertain frames needs a limit: say max_uncertainty (--max-uncertainty), eV/Å."
+            )

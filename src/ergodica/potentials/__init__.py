@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from ergodica.potentials.combine import combine
+from ergodica.potentials.ensemble import EnsembleConfig
 from ergodica.potentials.geoformer import GeoformerConfig
 from ergodica.potentials.graphormer import GraphormerConfig
 from ergodica.potentials.m3gnet import M3GNetConfig
@@ -13,12 +15,14 @@ from ergodica.potentials.visnet import ViSNetConfig
 
 __all__ = [
     "EnergyScale",
+    "EnsembleConfig",
     "GeoformerConfig",
     "GraphormerConfig",
     "Info",
     "M3GNetConfig",
     "Potential",
     "ViSNetConfig",
+    "combine",
     "load",
     "shipped",
 ]

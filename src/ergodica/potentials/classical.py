@@ -52,6 +52,7 @@ class LennardJonesConfig:
 
     head: ClassVar[str] = "energy"
     loops: ClassVar[bool] = False
+    last_layer: ClassVar[str] = ""  # there are no parameters
     max_z: ClassVar[int] = len(SYMBOLS)
 
     epsilon: float = 0.010341
@@ -92,6 +93,7 @@ class ZBLConfig:
 
     head: ClassVar[str] = "energy"
     loops: ClassVar[bool] = False
+    last_layer: ClassVar[str] = ""  # there are no parameters
     max_z: ClassVar[int] = len(COVALENT_RADII)
     cutoff: ClassVar[float] = 2 * max(COVALENT_RADII)
 
@@ -141,6 +143,7 @@ class EMTConfig:
 
     head: ClassVar[str] = "energy"
     loops: ClassVar[bool] = False
+    last_layer: ClassVar[str] = ""  # there are no parameters
     max_z: ClassVar[int] = len(SYMBOLS)
     cutoff: ClassVar[float] = FADE_MIDDLE + 0.5
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from typing import ClassVar, Literal
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -45,6 +45,8 @@ class GeoformerConfig:
         head: "energy", "dipole" or "extent".
         smooth: let every message vanish at the cut-off, which the published form (False) does not.
     """
+
+    last_layer: ClassVar[str] = "head/dense_1"
 
     hidden: int = 512
     ffn: int = 2048

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -50,6 +50,8 @@ class GraphormerConfig:
         head: "energy", or "vector" for one vector an atom.
         smooth: let attention fade out towards the cut-off, which the published form (False) does not.
     """
+
+    last_layer: ClassVar[str] = "energy_1"
 
     hidden: int = 768
     ffn: int = 768

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +21,8 @@ from ergodica.elements import SYMBOLS
 from ergodica.errors import InputError
 from ergodica.nn.geometry import edge_vectors
 from ergodica.nn.pairs import swap
+from ergodica.potentials.architecture import ModelConfig
+from ergodica.potentials.ensemble import Calibration, EnsembleConfig, Spread, over_members
 from ergodica.potentials.geoformer import GeoformerConfig
 from ergodica.potentials.graphormer import GraphormerConfig
 from ergodica.potentials.heads import AtomOutput, assemble
@@ -37,37 +39,11 @@ __all__ = [
     "ModelConfig",
     "Potential",
     "derivatives",
+    "derivatives_of_member",
     "property_function",
 ]
 
 Params = Any
-
-
-class ModelConfig(Protocol):
-    """What a network's configuration must offer; a frozen, hashable dataclass."""
-
-    @property
-    def cutoff(self) -> float:
-        """Radius of interaction, Å."""
-
-    @property
-    def loops(self) -> bool:
-        """Whether the graph needs an edge from each atom to itself."""
-
-    @property
-    def head(self) -> str:
-        """What is predicted; "energy" for a potential."""
-
-    @property
-    def max_z(self) -> int:
-        """Size of the element tables: atomic numbers below it are known."""
-
-    def build(self, recompute: bool = True) -> Any:
-        """The flax module: (numbers, vectors, neighbors) → AtomOutput.
-
-        With `recompute` it may compute again in a backward pass what is cheap; training, which differentiates twice,
-        does better without.
-        """
 
 
 CONFIGS: dict[str, type] = {
@@ -76,7 +52,7 @@ CONFIGS: dict[str, type] = {
     "graphormer": GraphormerConfig,
     "m3gnet": M3GNetConfig,
 }
-"""Networks by the name that stands in model files and training configurations."""
+"""Networks by the name that stands in model files and training configurations; an ensemble is made of one of them."""
 
 
 @dataclass(frozen=True)
@@ -124,12 +100,14 @@ class Potential:
         params: parameter tree of NumPy or JAX arrays.
         energy_scale: conversion of the output to eV.
         info: the card.
+        calibration: what turns its spread into bounds of the error, if it is an ensemble that was calibrated.
     """
 
     config: ModelConfig
     params: Params
     energy_scale: EnergyScale = field(default_factory=EnergyScale)
     info: Info = field(default_factory=Info)
+    calibration: Calibration | None = None
 
     @classmethod
     def create(cls, config: ModelConfig, seed: int = 0, **parts: Any) -> Potential:
@@ -216,6 +194,8 @@ def derivatives(config: ModelConfig, params: Params, batch: Batch, recompute: bo
     The energy depends on coordinates through the edge vectors alone, so F_i = Σ_k (g_ik - g_ki) and the strain
     derivative is Σ r ⊗ g: forces and stress of any number of structures for the price of one.
     """
+    if isinstance(config, EnsembleConfig) and not config.varied:  # the memory of one member, where below it is of all
+        return jax.tree.map(lambda leaf: leaf.mean(axis=0), member_derivatives(config, params, batch, recompute))
 
     def total(vectors: Float[Array, "A K 3"]) -> tuple[Array, Array]:
         energies = atom_energies(config, params, batch, vectors, recompute)
@@ -227,6 +207,41 @@ def derivatives(config: ModelConfig, params: Params, batch: Batch, recompute: bo
     atomic = jnp.einsum("aki,akj->aij", vectors, gradient)
     atomic = 0.5 * (atomic + jnp.swapaxes(atomic, 1, 2))
     return Derivatives(energies, forces, jax.ops.segment_sum(atomic, batch.system, batch.n_systems))
+
+
+def derivatives_of_member(
+    config: EnsembleConfig, number: Int[Array, ""], params: Params, batch: Batch, recompute: bool = True
+) -> Derivatives:
+    """What one member of an ensemble gives; `params` are its own."""
+    found = derivatives(config.member, params, batch, recompute)
+    factor = config.factors(found.energies.dtype)[number]
+    offsets = config.table(found.energies.dtype)[number, batch.numbers]
+    return Derivatives(factor * found.energies + offsets, factor * found.forces, factor * found.virial)
+
+
+def member_derivatives(config: EnsembleConfig, params: Params, batch: Batch, recompute: bool = True) -> Derivatives:
+    """What each member of an ensemble gives, along a leading axis."""
+
+    def one(own: Params, number: Array) -> Derivatives:
+        return derivatives_of_member(config, number, own, batch, recompute)
+
+    return over_members(config, one, params)
+
+
+def derivatives_and_spread(config: EnsembleConfig, params: Params, batch: Batch) -> tuple[Derivatives, Spread]:
+    """Mean of the members and their root mean square deviation from it."""
+    found = member_derivatives(config, params, batch)
+    mean = jax.tree.map(lambda leaf: leaf.mean(axis=0), found)
+    away = jax.tree.map(lambda leaf, centre: leaf - centre, found, mean)
+    energy = jax.vmap(lambda one: jax.ops.segment_sum(one, batch.system, batch.n_systems))(away.energies)
+    squares = energy**2, jnp.sum(away.forces**2, axis=-1), jnp.sum(away.virial**2, axis=(-1, -2))
+    return mean, Spread(*(jnp.sqrt(jnp.mean(square, axis=0)) for square in squares))
+
+
+@lru_cache(maxsize=64)
+def compiled_spread(config: EnsembleConfig) -> Callable[[Params, Batch], tuple[Derivatives, Spread]]:
+    """`derivatives_and_spread` of one ensemble under `jit`."""
+    return jax.jit(lambda params, batch: derivatives_and_spread(config, params, batch))
 
 
 @lru_cache(maxsize=64)

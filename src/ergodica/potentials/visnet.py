@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from typing import ClassVar, Literal
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -58,6 +58,8 @@ class ViSNetConfig:
         softening: length below which norms of vector features are rounded off in the head, so that energies are smooth
             on sites of high symmetry; 0 is the published form, whose forces and stresses have a cusp there.
     """
+
+    last_layer: ClassVar[str] = "head/block_1/update_1"
 
     hidden: int = 128
     layers: int = 6

@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+from ergodica.training.calibration import calibrate
 from ergodica.training.finetune import finetune
+from ergodica.training.laplace import posterior_ensemble
 from ergodica.training.loop import TrainResult, train
 from ergodica.training.options import TrainConfig, read_config
 from ergodica.training.splits import Splits, read_splits
 
-__all__ = ["Splits", "TrainConfig", "TrainResult", "finetune", "read_config", "read_splits", "train"]
+__all__ = [
+    "Splits",
+    "TrainConfig",
+    "TrainResult",
+    "calibrate",
+    "finetune",
+    "posterior_ensemble",
+    "read_config",
+    "read_splits",
+    "train",
+]

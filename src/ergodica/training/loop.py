@@ -35,7 +35,7 @@ from ergodica.training.optimizer import learning_rate, make_transformation
 from ergodica.training.options import TrainConfig
 from ergodica.training.record import Record, summary
 from ergodica.training.splits import Splits
-from ergodica.training.start import starting_potential, trainable_mask
+from ergodica.training.start import members_of, starting_potential, trainable_mask
 
 __all__ = ["TrainResult", "train"]
 
@@ -119,6 +119,7 @@ class _Run:
         _check_labels(config, splits)
         self.fingerprint = _fingerprint(splits)
         self.potential = starting_potential(config, splits.train)
+        self.members = members_of(self.potential.config)
         scale = self.potential.energy_scale
         run, cutoff, loops = config.run, self.potential.cutoff, self.potential.config.loops
 
@@ -140,17 +141,18 @@ class _Run:
     def _compile(self) -> None:
         model, scale, config = self.potential.config, self.potential.energy_scale.scale, self.config
 
-        def loss(params: Any, batch: Any, targets: Any) -> Any:
-            return loss_and_errors(model, scale, config.loss, params, batch, targets)
+        def loss(params: Any, batch: Any, targets: Any, *member: Any) -> Any:
+            return loss_and_errors(model, scale, config.loss, params, batch, targets, *member)
 
         mask = trainable_mask(self.potential.params, config.start.freeze)
         self.rate = learning_rate(config.optimizer, config.run.epochs * self.steps_per_epoch)
-        self.advance = make_chunk_step(loss, config.optimizer, self.rate, mask, self.devices)
+        self.advance = make_chunk_step(loss, config.optimizer, self.rate, mask, self.devices, self.members)
         self.errors_of = make_evaluate(loss)
 
     def _initial_state(self) -> TrainState:
         params = jax.tree.map(jnp.asarray, self.potential.params)
-        optimizer = make_transformation(self.config.optimizer).init(params)
+        init = make_transformation(self.config.optimizer).init
+        optimizer = jax.vmap(init)(params) if self.members else init(params)
         copy = jax.tree.map(jnp.array, params)
         return TrainState(params, optimizer, copy, jnp.zeros((), jnp.int32), jnp.ones(()))
 

@@ -10,7 +10,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ergodica.potentials.potential import ModelConfig, derivatives
+from ergodica.potentials.ensemble import EnsembleConfig
+from ergodica.potentials.potential import ModelConfig, derivatives, derivatives_of_member
 from ergodica.system import Batch
 from ergodica.training.data import Chunk, Targets
 from ergodica.training.optimizer import make_transformation
@@ -76,10 +77,19 @@ def _mean(values: Array, weight: Array) -> Array:
 
 
 def loss_and_errors(
-    config: ModelConfig, scale: float, options: LossOptions, params: Any, batch: Batch, targets: Targets
+    config: ModelConfig,
+    scale: float,
+    options: LossOptions,
+    params: Any,
+    batch: Batch,
+    targets: Targets,
+    member: Array | None = None,
 ) -> tuple[Array, Errors]:
-    """Loss of one batch and its errors in physical units."""
-    output = derivatives(config, params, batch, recompute=False)
+    """Loss of one batch and its errors in physical units; of one member where its number is given."""
+    if member is not None and isinstance(config, EnsembleConfig):
+        output = derivatives_of_member(config, member, params, batch, recompute=False)
+    else:
+        output = derivatives(config, params, batch, recompute=False)
     energy = scale * jax.ops.segment_sum(output.energies, batch.system, batch.n_systems)
     energy_error = energy - targets.energy
     forces_error = scale * output.forces - targets.forces
@@ -110,32 +120,37 @@ def loss_and_errors(
 
 
 def make_chunk_step(
-    loss_function: Callable[[Any, Batch, Targets], tuple[Array, Errors]],
+    loss_function: Callable[..., tuple[Array, Errors]],
     options: OptimizerOptions,
     rate: Callable[[Array, Array], Array],
     trainable: Any,
     devices: int,
+    members: int = 0,
 ) -> Callable[[TrainState, Chunk], tuple[TrainState, Errors]]:
     """One call of the device: a `lax.scan` over the steps of a chunk.
 
     Args:
-        loss_function: (params, batch, targets) → (loss, errors).
+        loss_function: (params, batch, targets) → (loss, errors), and for an ensemble the number of the member, too.
         options: optimiser.
         rate: learning rate by step and factor (`learning_rate`).
         trainable: tree of 0/1 factors on the updates (frozen parameters have 0).
         devices: size of the device axis; the gradient is the mean over those that hold data.
+        members: of an ensemble, whose parameters have a leading axis; 0 for a single model.
     """
     transformation = make_transformation(options)
 
-    def batch_loss(params: Any, batch: Batch, targets: Targets) -> tuple[Array, Errors]:
-        if devices == 1:
-            return loss_function(params, batch, targets)
-        loss, errors = jax.vmap(loss_function, (None, 0, 0))(params, batch, targets)
-        # a device that only fills the step counts for nothing
-        return loss.sum() / jnp.maximum(errors.batches.sum(), 1.0), jax.tree.map(jnp.sum, errors)
+    def batch_loss(params: Any, batch: Batch, targets: Targets, *member: Array) -> tuple[Array, Errors]:
+        def loss(batch: Batch, targets: Targets) -> tuple[Array, Errors]:
+            return loss_function(params, batch, targets, *member)
 
-    def update(state: TrainState, batch: Batch, targets: Targets) -> tuple[TrainState, Errors]:
-        (_, errors), gradient = jax.value_and_grad(batch_loss, has_aux=True)(state.params, batch, targets)
+        if devices == 1:
+            return loss(batch, targets)
+        losses, errors = jax.vmap(loss)(batch, targets)
+        # a device that only fills the step counts for nothing
+        return losses.sum() / jnp.maximum(errors.batches.sum(), 1.0), jax.tree.map(jnp.sum, errors)
+
+    def update(state: TrainState, batch: Batch, targets: Targets, *member: Array) -> tuple[TrainState, Errors]:
+        (_, errors), gradient = jax.value_and_grad(batch_loss, has_aux=True)(state.params, batch, targets, *member)
         gradient = jax.tree.map(lambda g, m: g * m, gradient, trainable)
         updates, optimizer = transformation.update(gradient, state.optimizer, state.params)
         factor = rate(state.step, state.rate_factor)
@@ -144,9 +159,25 @@ def make_chunk_step(
         ema = jax.tree.map(lambda e, p: e + (1 - decay) * (p - e), state.ema, params)  # exact where p = e
         return TrainState(params, optimizer, ema, state.step + 1, state.rate_factor), errors
 
+    def update_each(state: TrainState, batch: Batch, targets: Targets) -> tuple[TrainState, Errors]:
+        """Every member as if it were alone with the batch: own loss, own clipping, own moments."""
+
+        def one(own: tuple[Any, Any, Any, Array]) -> tuple[tuple[Any, Any, Any], Errors]:
+            params, optimizer, ema, number = own
+            before = TrainState(params, optimizer, ema, state.step, state.rate_factor)
+            after, errors = update(before, batch, targets, number)
+            return (after.params, after.optimizer, after.ema), errors
+
+        many = state.params, state.optimizer, state.ema, jnp.arange(members)
+        (params, optimizer, ema), errors = jax.lax.map(one, many)
+        after = TrainState(params, optimizer, ema, state.step + 1, state.rate_factor)
+        return after, jax.tree.map(lambda e: e.mean(axis=0), errors)
+
+    step = update_each if members else update
+
     def body(state: TrainState, part: Chunk) -> tuple[TrainState, Errors]:
         nothing = Errors(*(jnp.zeros(()) for _ in Errors._fields))
-        return jax.lax.cond(part.active, lambda s: update(s, part.batch, part.targets), lambda s: (s, nothing), state)
+        return jax.lax.cond(part.active, lambda s: step(s, part.batch, part.targets), lambda s: (s, nothing), state)
 
     def run(state: TrainState, chunk: Chunk) -> tuple[TrainState, Errors]:
         state, errors = jax.lax.scan(body, state, chunk)

@@ -13,10 +13,20 @@ from typing import Any, Literal
 
 from ergodica.config import from_dict
 from ergodica.errors import InputError
+from ergodica.potentials.ensemble import EnsembleConfig
 from ergodica.potentials.potential import CONFIGS, Info, ModelConfig
 from ergodica.potentials.visnet import ViSNetConfig
 
-__all__ = ["DataOptions", "LossOptions", "OptimizerOptions", "RunOptions", "StartOptions", "TrainConfig", "read_config"]
+__all__ = [
+    "DataOptions",
+    "LossOptions",
+    "OptimizerOptions",
+    "RunOptions",
+    "StartOptions",
+    "TrainConfig",
+    "read_config",
+    "read_toml",
+]
 
 
 def _require(values: Mapping[str, float], holds: Callable[[float], bool], what: str) -> None:
@@ -163,7 +173,8 @@ class TrainConfig:
     """Everything that defines a training run.
 
     Attributes:
-        model: architecture; that of the start model when fine-tuning.
+        model: architecture; that of the start model when fine-tuning. `members` in the file's table makes an ensemble
+            of that many, each from its own random parameters, on the same batches (Lakshminarayanan et al. 2017).
         data: labelled structures.
         loss: what is minimised.
         optimizer: how.
@@ -207,14 +218,22 @@ def read_config(path: str | Path) -> TrainConfig:
     Raises:
         InputError: missing file, bad TOML, unknown key (with a suggestion), wrong type.
     """
+    return parse_config(read_toml(path), str(path))
+
+
+def read_toml(path: str | Path) -> dict[str, Any]:
+    """The tables of a TOML file.
+
+    Raises:
+        InputError: missing file or bad TOML.
+    """
     path = Path(path)
     try:
-        table = tomllib.loads(path.read_text())
+        return tomllib.loads(path.read_text())
     except FileNotFoundError as error:
         raise InputError(f"There is no configuration '{path}'.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         raise InputError(f"'{path}' is not readable TOML: {error}.") from error
-    return parse_config(table, str(path))
 
 
 def parse_config(table: Mapping[str, Any], where: str) -> TrainConfig:
@@ -224,7 +243,11 @@ def parse_config(table: Mapping[str, Any], where: str) -> TrainConfig:
     kind = model.pop("kind", "visnet")
     if kind not in CONFIGS:
         raise InputError(f"{where}: [model] kind '{kind}' is not known; choose one of {', '.join(CONFIGS)}.")
-    parts: dict[str, Any] = {"model": from_dict(CONFIGS[kind], model, f"{where} [model]")}
+    members = model.pop("members", 1)
+    if not isinstance(members, int) or members < 1:
+        raise InputError(f"{where}: [model] members must be a whole number, 1 for a single model, it is {members!r}.")
+    architecture: Any = from_dict(CONFIGS[kind], model, f"{where} [model]")
+    parts: dict[str, Any] = {"model": EnsembleConfig(architecture, members) if members > 1 else architecture}
     if "output" in table:
         parts["output"] = str(table.pop("output"))
     unknown = sorted(set(table) - set(SECTIONS))

@@ -11,12 +11,13 @@ import numpy as np
 
 from ergodica.elements import SYMBOLS
 from ergodica.errors import InputError
-from ergodica.potentials.potential import EnergyScale, Potential
+from ergodica.potentials.ensemble import EnsembleConfig
+from ergodica.potentials.potential import EnergyScale, ModelConfig, Potential
 from ergodica.system import System
 from ergodica.training.data import fit_reference, force_scale
 from ergodica.training.options import TrainConfig
 
-__all__ = ["starting_potential", "trainable_mask"]
+__all__ = ["members_of", "starting_potential", "trainable_mask"]
 
 
 def starting_potential(config: TrainConfig, systems: Sequence[System]) -> Potential:
@@ -45,11 +46,17 @@ def _warm_start(config: TrainConfig, systems: Sequence[System]) -> Potential:
     from ergodica.potentials import load
     from ergodica.prediction import Prediction, predict
 
-    potential = load(config.start.model)
+    potential = replace(load(config.start.model), calibration=None)  # other parameters will have another spread
+    if isinstance(potential.config, EnsembleConfig) and potential.config.varied:
+        raise InputError(
+            f"Model '{config.start.model}' is a single model with a posterior: fine-tune the model it was made from, "
+            "then calibrate again."
+        )
     _check_head(potential.config.head)
     if potential.energy_scale.reduce != "sum":
         raise InputError(f"Model '{config.start.model}' averages its output over the atoms and can't be fine-tuned.")
-    if config.model not in (type(config.model)(), potential.config):
+    single = not isinstance(config.model, EnsembleConfig)
+    if config.model != potential.config and not (single and config.model == type(config.model)()):
         raise InputError("[model] can't be changed when fine-tuning: leave the table out.")
     labelled = [s for s in systems if s.labels.energy is not None]
     if not labelled:
@@ -61,6 +68,11 @@ def _warm_start(config: TrainConfig, systems: Sequence[System]) -> Potential:
     old = potential.energy_scale.reference
     reference = {s: old.get(s, 0.0) + change.get(s, 0.0) for s in SYMBOLS if s in old or s in change}
     return replace(potential, energy_scale=replace(potential.energy_scale, reference=reference))
+
+
+def members_of(config: ModelConfig) -> int:
+    """Number of members that are trained side by side; 0 for a single model."""
+    return config.members if isinstance(config, EnsembleConfig) else 0
 
 
 def _check_head(head: str) -> None:

@@ -1,0 +1,97 @@
+"""Where the model no longer knows what it does: frames whose uncertainty exceeds a limit, kept for labelling."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from ergodica.dynamics.options import MDOptions
+from ergodica.dynamics.trajectory import TrajectoryWriter
+from ergodica.errors import InputError, WorkFailed
+from ergodica.uncertainty import require_spread
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+    from ergodica.potentials.potential import Potential
+
+__all__ = ["Astray", "UncertaintyWatch", "uncertain_path"]
+
+
+class Astray(WorkFailed):
+    """The dynamics went where the model can't follow; what was written until then is complete."""
+
+
+def uncertain_path(trajectory: Path) -> Path:
+    """The file of the uncertain frames of a trajectory: `run.traj` has `run.uncertain.extxyz`."""
+    return trajectory.with_suffix(".uncertain.extxyz")
+
+
+class UncertaintyWatch:
+    """Looks at the frames of a run; those beyond the limit go to a file of their own, and end the run if so wished.
+
+    They are written without the energies and forces of the model, which nobody should learn from.
+
+    Args:
+        potential: the model.
+        options: of the run; without `max_uncertainty` nothing is looked at.
+        trajectory: file of the run.
+        append: go on with the file of uncertain frames.
+
+    Raises:
+        InputError: a limit for a single model, or frames to collect without a file.
+    """
+
+    def __init__(self, potential: Potential, options: MDOptions, trajectory: Path | None, append: bool) -> None:
+        self.options, self.limit, self.found = options, options.max_uncertainty, 0
+        self.path: Path | None = None
+        self._trajectory, self._append = trajectory, append
+        self._writer: TrajectoryWriter | None = None
+        if self.limit is None:
+            return
+        require_spread(potential)
+        if trajectory is None and options.on_uncertain == "collect":
+            raise InputError("Uncertain frames are collected beside a trajectory: say which to write.")
+        self.path = None if trajectory is None else uncertain_path(trajectory)
+
+    def __enter__(self) -> UncertaintyWatch:
+        if self.path is not None and not self._append:
+            self.path.unlink(missing_ok=True)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
+        if self._writer is not None:
+            self._writer.__exit__(kind, error, where)
+
+    def look(self, atoms: Atoms, step: int) -> None:
+        """Judge a frame.
+
+        Raises:
+            Astray: it is beyond the limit, and the run is to stop there.
+        """
+        if self.limit is None:
+            return
+        known = atoms.calc.get_uncertainty(atoms)
+        if known.largest_force <= self.limit:
+            return
+        self.found += 1
+        if self.path is not None:
+            frame = atoms.copy()
+            frame.info["uncertainty_eV_per_A"] = known.largest_force
+            frame.arrays["forces_std"] = known.forces
+            if self._writer is None:
+                self._writer = TrajectoryWriter(self.path, self.options.every, append=True)
+            self._writer.write(frame, step, self.options)
+        if self.options.on_uncertain == "stop":
+            raise Astray(self._verdict(known.largest_force, step))
+
+    def _verdict(self, value: float, step: int) -> str:
+        kept = "" if self.path is None else f" '{self._trajectory}' holds the run, '{self.path}' the frame to label;"
+        return (
+            f"The model became uncertain at step {step}: {value:.3g} eV/Å on the worst atom, the limit is "
+            f"{self.limit:g};{kept} train on such frames, raise the limit, or collect them and go on "
+            "(--on-uncertain collect)."
+        )
