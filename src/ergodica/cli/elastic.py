@@ -36,7 +36,7 @@ def elastic(
     files
         Anything ASE reads, with many frames allowed; - is stdin (extxyz).
     strain
-        Amplitude, each with both signs; may be given several times.
+        Amplitude, taken with both signs; several as --strain 0.005 --strain 0.01.
     clamped
         Do not relax the atoms of the strained cells.
     no_relax

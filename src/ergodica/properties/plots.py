@@ -159,7 +159,7 @@ def plot_quasiharmonic(result: Quasiharmonic, title: str = "") -> Figure:
         panel.set_xlabel("temperature / K")
         panel.set_ylabel(name)
         panel.set_xlim(result.surface.temperatures[0], result.surface.temperatures[-1])
-    panels[0].legend(frameon=False)
+    panels[3].legend(frameon=False, loc="lower right")
     _free_energy_curves(panels[5], result)
     figure.suptitle(title)
     return figure

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 __all__ = ["calibrate", "conformal_factor", "error_and_spread", "reliability"]
 
+ROUNDING = 1e-9
+"""0.9 / (1 - 0.9) is not quite 9."""
+
 Pairs = Mapping[str, tuple[Float[np.ndarray, " C"], Float[np.ndarray, " C"]]]
 
 
@@ -59,7 +62,7 @@ def calibrate(
     check_labels(systems)
     if not 0 < level < 1:
         raise InputError(f"level={level} is no share of cases: choose a number between 0 and 1, such as 0.9.")
-    need = ceil(level / (1 - level))
+    need = ceil(level / (1 - level) - ROUNDING)
     if len(systems) < need:
         raise InputError(
             f"A level of {level:g} needs at least {need} labelled structures, these are {len(systems)}: add some, or "
@@ -81,7 +84,7 @@ def conformal_factor(error: Float[np.ndarray, " C"], spread: Float[np.ndarray, "
     """
     with np.errstate(divide="ignore", invalid="ignore"):
         scores = np.sort(np.where(error > 0, error / spread, 0.0))  # a lone atom has neither force nor spread
-    factor = float(scores[min(ceil((len(scores) + 1) * level), len(scores)) - 1])
+    factor = float(scores[min(ceil((len(scores) + 1) * level - ROUNDING), len(scores)) - 1])
     if not np.isfinite(factor):
         raise InputError(f"The spread of the {what} is zero for too many structures: the members are one and the same.")
     return factor
