@@ -47,6 +47,22 @@ VERBS = {
         "Go on training a model with your own data.",
         "ergodica finetune visnet-rmd17-ethanol data.xyz -o runs/mine",
     ),
+    "generate": (
+        "Structures to label: prototypes, alloys and your own, varied.",
+        "ergodica generate --elements Al Cu --limit 20 -o structures.extxyz",
+    ),
+    "label": (
+        "Label structures with a teacher; resumable.",
+        "ase build Cu -x fcc -a 3.6 cu.xyz && ergodica label cu.xyz --teacher emt -o labelled.extxyz",
+    ),
+    "select": (
+        "Choose the structures worth a label.",
+        "ergodica generate --elements Al Cu --limit 20 && ergodica select structures.extxyz -n 10 -o chosen.extxyz",
+    ),
+    "split": (
+        "Split structures into sets that share no composition.",
+        "ergodica generate --elements Al Cu --limit 20 && ergodica split structures.extxyz --fractions 0.9 0.1",
+    ),
     "check": (
         "Invariances, finite differences, energy drift and dimer curves of a model.",
         "ergodica check visnet-rmd17-ethanol",

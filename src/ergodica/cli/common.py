@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from cyclopts import Parameter
 
@@ -14,7 +14,7 @@ from ergodica.errors import InputError
 if TYPE_CHECKING:
     from ergodica.potentials.potential import Potential
 
-__all__ = ["DEFAULTS", "DEFAULT_MODEL", "Common", "Flag", "Many"]
+__all__ = ["DEFAULTS", "DEFAULT_MODEL", "SHARED", "Common", "Flag", "Many", "Shared", "Words"]
 
 DEFAULT_MODEL = "visnet-rmd17"
 """The model a verb takes when none is named."""
@@ -26,13 +26,14 @@ Many = Annotated[tuple[str, ...], Parameter(negative="", show_default=False)]
 """An option that may be given several times."""
 
 
+Words = Annotated[tuple[str, ...], Parameter(negative="", show_default=False, consume_multiple=True)]
+"""An option that takes all words up to the next option."""
+
+
 @Parameter(name="*")
 @dataclass(frozen=True)
-class Common:
-    """Options of every verb."""
-
-    model: Annotated[str, Parameter(alias="-m")] = DEFAULT_MODEL
-    """Name of a shipped model, or path of a model file."""
+class Shared:
+    """Options of every verb, with one model or with none."""
 
     output: Annotated[Path | None, Parameter(alias="-o")] = None
     """File to write."""
@@ -84,6 +85,19 @@ class Common:
             raise InputError(f"The output '{path}' exists: give another name or add --overwrite.")
         return path
 
+    def with_default_output(self, path: Path) -> Self:
+        """The same options, writing to `path` unless an output was named."""
+        return self if self.output is not None else replace(self, output=path)
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Common(Shared):
+    """Options of every verb that takes one model."""
+
+    model: Annotated[str, Parameter(alias="-m")] = DEFAULT_MODEL
+    """Name of a shipped model, or path of a model file."""
+
     def load(self) -> Potential:
         """The model.
 
@@ -94,10 +108,9 @@ class Common:
 
         return load(self.model)
 
-    def with_default_output(self, path: Path) -> Common:
-        """The same options, writing to `path` unless an output was named."""
-        return self if self.output is not None else replace(self, output=path)
-
 
 DEFAULTS = Common()
 """The default of every verb's parameter `common`."""
+
+SHARED = Shared()
+"""The same of the verbs that take no model, or several."""

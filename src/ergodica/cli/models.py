@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from ergodica.cli.common import DEFAULTS, Common
+from ergodica.cli.inputs import parse_kwargs
 from ergodica.cli.output import emit, say
 from ergodica.errors import InputError
 
@@ -77,22 +77,10 @@ def import_(
     if common.output is None:
         raise InputError("Say where to write the model, for example -o model.safetensors.")
     output = common.claim(common.output)
-    potential = import_checkpoint(file, _parse(kwargs), name)
+    potential = import_checkpoint(file, parse_kwargs(kwargs), name)
     save_model(output, potential)
     result = {"path": str(output), "name": potential.info.name, "n_parameters": potential.n_parameters}
     emit(common, result, ("", potential.info.name), _rows(_card(potential) | {"path": output}))
-
-
-def _parse(kwargs: str | None) -> dict[str, Any] | None:
-    if kwargs is None:
-        return None
-    try:
-        table = json.loads(kwargs)
-    except json.JSONDecodeError as error:
-        raise InputError(f"--kwargs is not JSON ({error}): write it as '{{\"hidden_channels\": 128}}'.") from error
-    if not isinstance(table, dict):
-        raise InputError("--kwargs must be a JSON object, such as '{\"hidden_channels\": 128}'.")
-    return table
 
 
 def _card(potential: Potential) -> dict[str, Any]:

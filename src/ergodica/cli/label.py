@@ -1,0 +1,200 @@
+"""`ergodica label`: a teacher's energies, forces and stresses for structures."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+from ergodica.cli.common import SHARED, Flag, Shared
+from ergodica.cli.inputs import Item, parse_kwargs, read_items
+from ergodica.cli.output import emit, plain, progress, say
+from ergodica.errors import WorkFailed
+
+if TYPE_CHECKING:
+    from ergodica.datasets import Agreement, Outcome, Teacher
+
+__all__ = ["label"]
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Agree:
+    """A second teacher, and how far the two may differ: by an absolute part plus a share of the size."""
+
+    agree: str = ""
+    """A second teacher; only structures on which both agree are kept, with the labels of the first."""
+
+    agree_kwargs: str | None = None
+    """JSON of its keyword arguments."""
+
+    tolerance_forces: float = 0.2
+    """Largest difference of the force on an atom, eV/Å."""
+
+    tolerance_stress: float = 2.0
+    """Norm of the difference of the stresses, GPa."""
+
+    tolerance_energy: float = 0.05
+    """Difference of the energies after a fit of one energy for each element, eV/atom."""
+
+    tolerance_relative: float = 0.2
+    """Added to the first two: this share of the structure's largest force, and of the norm of its stress."""
+
+
+NOBODY = Agree()
+
+
+def label(
+    *files: str,
+    teacher: Annotated[str, Parameter(alias="-t")],
+    kwargs: str | None = None,
+    level_of_theory: str = "",
+    workers: int = 1,
+    retry: Flag = False,
+    second: Agree = NOBODY,
+    common: Shared = SHARED,
+) -> None:
+    """Label structures with a teacher. Every answer is on disk at once; a killed command is simply repeated.
+
+    Parameters
+    ----------
+    files
+        Structures in anything ASE reads; - is stdin (extxyz).
+    teacher
+        chgnet, sevenn, xtb, pyscf, emt, a model of Ergodica, or an ASE calculator as package.module:Class.
+    kwargs
+        JSON of its keyword arguments, such as '{"model": "7net-l3i5"}'.
+    level_of_theory
+        What it computes, for the record, where Ergodica does not know.
+    workers
+        Local processes, each with one thread; 0 computes in this one.
+    retry
+        Try again what failed earlier.
+    """
+    from ergodica.datasets.teachers import Teacher
+
+    common = common.with_default_output(Path("labelled.extxyz"))
+    assert common.output is not None
+    main = Teacher.named(teacher, parse_kwargs(kwargs), level_of_theory)
+    other = Teacher.named(second.agree, parse_kwargs(second.agree_kwargs)) if second.agree else None
+    journals = [_journal(common.output, one, place) for place, one in enumerate(filter(None, (main, other)))]
+    common.start(check_output=not any(journal.exists() for journal in journals))
+    items = read_items(files)
+    if common.overwrite:
+        for journal in journals:
+            journal.unlink(missing_ok=True)
+    found = _ask(common, items, main, journals[0], workers, retry)
+    if not any(outcome.labels for outcome in found):
+        raise WorkFailed(f"Teacher '{main.name}' failed on all {len(items)} structures, first with: {found[0].error}")
+    checked = None if other is None else _ask(common, items, other, journals[1], workers, retry)
+    _finish(common, items, main, found, checked, second)
+
+
+def _journal(output: Path, teacher: Teacher, place: int) -> Path:
+    return output.with_suffix(f".{'second-' if place else ''}{teacher.slug}.jsonl")
+
+
+def _ask(
+    common: Shared, items: Sequence[Item], teacher: Teacher, journal: Path, workers: int, retry: bool
+) -> list[Outcome]:
+    from ergodica.datasets.labels import label as library_label
+
+    new: list[Outcome] = []
+    with progress(common) as bar:
+        task = bar.add_task(teacher.name, total=len(items))
+
+        def report(outcome: Outcome) -> None:
+            new.append(outcome)
+            bar.advance(task)
+
+        systems = [item.system for item in items]
+        found = library_label(systems, teacher, journal=journal, workers=workers, retry=retry, report=report)
+    mean = sum(outcome.seconds for outcome in new) / max(len(new), 1)
+    say(common, f"{teacher.signature}: {len(new)} structures now, {mean:.3g} s each; answers in '{journal}'")
+    return found
+
+
+def _finish(
+    common: Shared,
+    items: Sequence[Item],
+    teacher: Teacher,
+    found: Sequence[Outcome],
+    checked: Sequence[Outcome] | None,
+    second: Agree,
+) -> None:
+    """Write what is kept and why the rest is not, and print the balance."""
+    from ergodica.files import atomic_write, write_structures
+
+    assert common.output is not None
+    agreement = None if checked is None else _compare(items, found, checked, second)
+    kept, lost = [], []
+    chosen: set[int] = set()
+    for index, (item, outcome) in enumerate(zip(items, found, strict=True)):
+        reason = outcome.error or (checked[index].error if checked else "")
+        numbers = {} if agreement is None or reason else _numbers(agreement, index)
+        if outcome.labels is None or reason:
+            lost.append({**item.head, "reason": reason})
+        elif agreement is not None and not agreement.agree[index]:
+            lost.append({**item.head, "reason": "the teachers disagree", **numbers})
+        else:
+            info = {**item.system.info, **({"second_teacher": second.agree} if second.agree else {}), **numbers}
+            chosen.add(index)
+            kept.append(replace(item.system, labels=outcome.labels, info=info))
+    if kept:
+        write_structures(common.output, kept)
+    side = common.output.with_suffix(".left-out.jsonl")
+    atomic_write(side, "".join(json.dumps(plain(entry)) + "\n" for entry in lost).encode())
+    failed = sum(outcome.labels is None for outcome in found)
+    kinds = _by_kind(items, found, chosen)
+    record = {
+        "output": common.output if kept else None,
+        "teacher": teacher.signature,
+        "level_of_theory": teacher.level_of_theory,
+        "second_teacher": second.agree or None,
+        "n_structures": len(items),
+        "n_labelled": len(items) - failed,
+        "n_failed": failed,
+        "n_kept": len(kept),
+        "n_elements": len({int(z) for system in kept for z in system.numbers}),
+        "left_out": side,
+        "seconds_per_structure": sum(outcome.seconds for outcome in found) / len(found),
+        "by_kind": kinds,
+        "offsets_eV": agreement.offsets if agreement else None,
+    }
+    rows = [(kind, *row.values()) for kind, row in kinds.items()]
+    emit(common, record, ("kind", "structures", "labelled", "kept"), rows)
+    if not kept:
+        raise WorkFailed(f"Nothing is left: the teachers agree on no structure; see '{side}'.")
+    say(common, f"{len(kept)} of {len(items)} structures in '{common.output}'; the others in '{side}' with the reason.")
+
+
+def _compare(items: Sequence[Item], found: Sequence[Outcome], checked: Sequence[Outcome], second: Agree) -> Agreement:
+    from ergodica.datasets.agreement import Tolerance, compare
+
+    tolerance = Tolerance(
+        second.tolerance_forces, second.tolerance_stress, second.tolerance_energy, second.tolerance_relative
+    )
+    return compare([i.system for i in items], [o.labels for o in found], [o.labels for o in checked], tolerance)
+
+
+def _numbers(agreement: Agreement, index: int) -> dict[str, float]:
+    return {
+        "difference_forces_eV_per_A": round(float(agreement.forces[index]), 5),
+        "difference_stress_GPa": round(float(agreement.stress[index]), 4),
+        "difference_energy_eV_per_atom": round(float(agreement.energy[index]), 5),
+    }
+
+
+def _by_kind(items: Sequence[Item], found: Sequence[Outcome], kept: set[int]) -> dict[str, dict[str, Any]]:
+    """Structures, labelled and kept ones for each value of `kind`."""
+    table: dict[str, dict[str, Any]] = {}
+    for index, (item, outcome) in enumerate(zip(items, found, strict=True)):
+        row = table.setdefault(str(item.system.info.get("kind", "-")), {"structures": 0, "labelled": 0, "kept": 0})
+        row["structures"] += 1
+        row["labelled"] += outcome.labels is not None
+        row["kept"] += index in kept
+    return dict(sorted(table.items()))

@@ -1,0 +1,310 @@
+"""Labelling: structures and a teacher in, labels out, each one on disk as soon as it is known."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, ProcessPoolExecutor, wait
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ergodica.datasets.teachers import Teacher
+from ergodica.errors import ErgodicaError, InputError
+from ergodica.files import append_line, atomic_write, read_lines
+from ergodica.system import Labels, System, as_systems
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+__all__ = ["Outcome", "evaluate", "label"]
+
+CalculatorFactory = Callable[[], Any]
+"""Makes an ASE calculator; picklable, and hashable by value so that a worker makes it once."""
+
+WINDOW = 256
+"""Structures handed to a foreign executor at a time."""
+
+CHUNK = 128
+"""Structures that one of Ergodica's own models predicts at a time."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a teacher said of one structure.
+
+    Attributes:
+        labels: energy, forces and stress; None when it failed.
+        error: why it failed.
+        seconds: time it took.
+    """
+
+    labels: Labels | None
+    error: str = ""
+    seconds: float = 0.0
+
+
+def label(
+    structures: System | Atoms | Sequence[System | Atoms],
+    calculator_factory: CalculatorFactory,
+    *,
+    journal: str | Path | None = None,
+    executor: Executor | None = None,
+    workers: int = 0,
+    retry: bool = False,
+    report: Callable[[Outcome], None] | None = None,
+) -> list[Outcome]:
+    """Let a teacher label structures, in any order and process; the answers are in the order given.
+
+    Args:
+        structures: what to label; equal structures are computed once.
+        calculator_factory: a `Teacher`, or whatever makes an ASE calculator.
+        journal: file of results; what it holds already is not computed again, so a killed run is simply repeated.
+        executor: where to compute; a worker process that dies ends the call.
+        workers: local processes when there is no executor, each with one thread of OpenMP; 0 computes in this process.
+            A structure that kills its process is reported as failed.
+        retry: compute again what failed earlier.
+        report: called with every new outcome.
+
+    Raises:
+        InputError: the journal is another teacher's.
+        WorkFailed: disk full or folder not writable.
+    """
+    systems = as_systems(structures)
+    book = _Journal(journal, calculator_factory)
+    keys = [fingerprint(system) for system in systems]
+    todo = {key: system for key, system in zip(keys, systems, strict=True) if book.missing(key, retry)}
+    for key, outcome in _computed(todo, calculator_factory, executor, workers):
+        book.add(key, outcome)
+        if report:
+            report(outcome)
+    return [book.known[key] for key in keys]
+
+
+def fingerprint(system: System) -> str:
+    """A name for what a teacher is asked: elements, coordinates, cell and charge, to the last digit."""
+    digest = hashlib.sha1(usedforsecurity=False)
+    for array in (system.numbers, system.positions, system.cell, system.pbc, np.float64(system.charge)):
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
+
+
+def evaluate(calculator_factory: CalculatorFactory, system: System) -> Outcome:
+    """Ask the teacher about one structure; whatever goes wrong becomes the outcome's `error`."""
+    began = time.perf_counter()
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            labels = _ask(_made(calculator_factory), system)
+    except Exception as error:  # a teacher may raise anything
+        text = " ".join(str(error).split())[:300]
+        return Outcome(None, f"{type(error).__name__}: {text}".rstrip(": "), time.perf_counter() - began)
+    return _checked(labels, time.perf_counter() - began)
+
+
+@lru_cache(maxsize=2)
+def _made(calculator_factory: CalculatorFactory) -> Any:
+    """The calculator, made once in this process."""
+    return calculator_factory()
+
+
+def _ask(calculator: Any, system: System) -> Labels:
+    from ase.calculators.calculator import PropertyNotImplementedError
+
+    atoms = system.with_labels(Labels()).to_ase()
+    atoms.calc = calculator
+    energy = float(atoms.get_potential_energy())
+    forces = np.array(atoms.get_forces(), float)
+    stress = None
+    if system.is_bulk:
+        with contextlib.suppress(PropertyNotImplementedError, NotImplementedError):
+            stress = np.array(atoms.get_stress(voigt=False), float)
+    return Labels(energy, forces, stress)
+
+
+def _checked(labels: Labels, seconds: float) -> Outcome:
+    parts = (labels.energy, labels.forces, labels.stress)
+    if all(part is None or np.isfinite(part).all() for part in parts):
+        return Outcome(labels, "", seconds)
+    return Outcome(None, "The answer is not a finite number.", seconds)
+
+
+# ------------------------------------------------------------------------------------------------------------- journal
+
+
+class _Journal:
+    """Results by fingerprint: in memory, and line by line in a file.
+
+    Args:
+        path: the file; None keeps nothing.
+        factory: the teacher, which a file must belong to.
+
+    Raises:
+        InputError: the file is another teacher's.
+    """
+
+    def __init__(self, path: str | Path | None, factory: CalculatorFactory) -> None:
+        self.path = None if path is None else Path(path)
+        self.known: dict[str, Outcome] = {}
+        self.source = {}
+        if isinstance(factory, Teacher):
+            self.source = {"teacher": factory.signature, "level_of_theory": factory.level_of_theory}
+        if self.path is None:
+            return
+        head = json.dumps({**self.source, "options": getattr(factory, "options", "")})
+        lines = read_lines(self.path)
+        if lines and lines[0] != head:
+            raise InputError(
+                f"'{self.path}' holds labels of another teacher ({lines[0][:200]}): "
+                "give another output or add --overwrite."
+            )
+        entries = [(line, _parsed(line)) for line in lines[1:]]
+        good = [line for line, entry in entries if entry]  # the last may be torn by a kill
+        if not lines or len(good) + 1 < len(lines):
+            atomic_write(self.path, "".join(f"{line}\n" for line in [head, *good]).encode())
+        self.known = {entry["key"]: self._outcome(entry) for _, entry in entries if entry}
+
+    def missing(self, key: str, retry: bool) -> bool:
+        """Whether the structure is still to be computed."""
+        return key not in self.known or (retry and self.known[key].labels is None)
+
+    def add(self, key: str, outcome: Outcome) -> None:
+        """Take an outcome down."""
+        entry: dict[str, Any] = {"key": key, "seconds": round(outcome.seconds, 4)}
+        if outcome.labels is None:
+            entry["error"] = outcome.error
+        else:
+            labels = outcome.labels
+            entry["energy_eV"] = labels.energy
+            entry["forces_eV_per_A"] = None if labels.forces is None else labels.forces.tolist()
+            entry["stress_eV_per_A3"] = None if labels.stress is None else labels.stress.tolist()
+        if self.path is not None:
+            append_line(self.path, json.dumps(entry))
+        self.known[key] = self._outcome(entry)
+
+    def _outcome(self, entry: Mapping[str, Any]) -> Outcome:
+        if "error" in entry:
+            return Outcome(None, entry["error"], entry["seconds"])
+        forces, stress = entry["forces_eV_per_A"], entry["stress_eV_per_A3"]
+        labels = Labels(
+            energy=entry["energy_eV"],
+            forces=None if forces is None else np.array(forces, float),
+            stress=None if stress is None else np.array(stress, float),
+            **self.source,
+        )
+        return Outcome(labels, "", entry["seconds"])
+
+
+def _parsed(line: str) -> dict[str, Any] | None:
+    try:
+        entry = json.loads(line)
+        return entry if isinstance(entry, dict) and {"key", "seconds"} <= set(entry) else None
+    except ValueError:
+        return None
+
+
+# ------------------------------------------------------------------------------------------------------------- running
+
+
+def _computed(
+    todo: Mapping[str, System], factory: CalculatorFactory, executor: Executor | None, workers: int
+) -> Iterator[tuple[str, Outcome]]:
+    """Outcomes by key as they come."""
+    if isinstance(factory, Teacher) and factory.is_own:
+        return _predicted(todo, factory)
+    if executor is not None:
+        return _farmed(executor, todo, factory, WINDOW)
+    if workers > 0:
+        return _pooled(todo, factory, workers)
+    return ((key, evaluate(factory, system)) for key, system in todo.items())
+
+
+def _farmed(
+    executor: Executor, todo: Mapping[str, System], factory: CalculatorFactory, window: int
+) -> Iterator[tuple[str, Outcome]]:
+    """Hand structures to an executor, at most `window` at a time."""
+    waiting = iter(todo.items())
+    running: dict[Future[Outcome], str] = {}
+    while True:
+        for key, system in waiting:
+            running[executor.submit(evaluate, factory, system)] = key
+            if len(running) >= window:
+                break
+        if not running:
+            return
+        for future in wait(running, return_when=FIRST_COMPLETED).done:
+            yield running.pop(future), future.result()
+
+
+def _pooled(todo: Mapping[str, System], factory: CalculatorFactory, workers: int) -> Iterator[tuple[str, Outcome]]:
+    """Local processes; when one dies, what was running is tried alone to find the structure that kills."""
+    left = dict(todo)
+    window = 2 * workers
+    while left:
+        try:
+            with _pool(workers) as pool:
+                for key, outcome in _farmed(pool, dict(left), factory, window):
+                    del left[key]
+                    yield key, outcome
+        except BrokenExecutor:
+            for key in list(left)[:window]:  # those in flight are among the first
+                outcome = _alone(left[key], factory)
+                del left[key]
+                yield key, outcome
+
+
+def _alone(system: System, factory: CalculatorFactory) -> Outcome:
+    try:
+        with _pool(1) as pool:
+            return pool.submit(evaluate, factory, system).result()
+    except BrokenExecutor:
+        return Outcome(None, "The process died: out of memory, or a crash of the teacher.")
+
+
+@contextlib.contextmanager
+def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
+    """Fresh processes (a fork would copy JAX's threads in an unknown state) that don't fight for the processors."""
+    from multiprocessing import get_context
+
+    threads = os.environ.get("OMP_NUM_THREADS")
+    os.environ["OMP_NUM_THREADS"] = threads or "1"
+    try:
+        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+            yield pool
+    finally:
+        if threads is None:
+            del os.environ["OMP_NUM_THREADS"]
+
+
+def _predicted(todo: Mapping[str, System], teacher: Teacher) -> Iterator[tuple[str, Outcome]]:
+    """One of Ergodica's own models, many structures at a time; where a chunk fails, one by one."""
+    from ergodica.potentials import load
+    from ergodica.prediction import predict
+
+    options = json.loads(teacher.options)
+    potential = load(options["model"])
+    precision = options.get("precision", "float32")
+
+    def predicted(systems: Sequence[System]) -> list[Outcome]:
+        began = time.perf_counter()
+        try:
+            found: Any = predict(potential, systems, precision=precision)
+        except ErgodicaError as error:
+            if len(systems) > 1:
+                return [predicted([system])[0] for system in systems]
+            return [Outcome(None, str(error), time.perf_counter() - began)]
+        seconds = (time.perf_counter() - began) / len(systems)
+        return [Outcome(Labels(one.energy, one.forces, one.stress), "", seconds) for one in found]
+
+    # like sizes together, so that few shapes are compiled
+    keys = sorted(todo, key=lambda key: len(todo[key]))
+    for start in range(0, len(keys), CHUNK):
+        chunk = keys[start : start + CHUNK]
+        yield from zip(chunk, predicted([todo[key] for key in chunk]), strict=True)
