@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,7 +16,8 @@ from ergodica.cli.output import emit, plain, progress, say
 from ergodica.errors import WorkFailed
 
 if TYPE_CHECKING:
-    from ergodica.datasets import Agreement, Outcome, Teacher
+    from ergodica.datasets import Agreement, Outcome, Teacher, Tolerance
+    from ergodica.system import System
 
 __all__ = ["label"]
 
@@ -75,8 +76,12 @@ def label(
     retry
         Try again what failed earlier.
     """
+    from ergodica.datasets.agreement import Tolerance
     from ergodica.datasets.teachers import Teacher
 
+    tolerance = Tolerance(
+        second.tolerance_forces, second.tolerance_stress, second.tolerance_energy, second.tolerance_relative
+    )
     common = common.with_default_output(Path("labelled.extxyz"))
     assert common.output is not None
     main = Teacher.named(teacher, parse_kwargs(kwargs), level_of_theory)
@@ -91,7 +96,11 @@ def label(
     if not any(outcome.labels for outcome in found):
         raise WorkFailed(f"Teacher '{main.name}' failed on all {len(items)} structures, first with: {found[0].error}")
     checked = None if other is None else _ask(common, items, other, journals[1], workers, retry)
-    _finish(common, items, main, found, checked, second)
+    agreement = None if checked is None else _compare(items, found, checked, tolerance)
+    errors = [outcome.error for outcome in found]
+    if checked is not None:
+        errors = [own or other.error for own, other in zip(errors, checked, strict=True)]
+    _finish(common, items, main, found, errors, agreement, second.agree)
 
 
 def _journal(output: Path, teacher: Teacher, place: int) -> Path:
@@ -114,8 +123,19 @@ def _ask(
         systems = [item.system for item in items]
         found = library_label(systems, teacher, journal=journal, workers=workers, retry=retry, report=report)
     mean = sum(outcome.seconds for outcome in new) / max(len(new), 1)
-    say(common, f"{teacher.signature}: {len(new)} structures now, {mean:.3g} s each; answers in '{journal}'")
+    say(
+        common,
+        f"{teacher.signature}: {len(new)} of {len(items)} computed now, {mean:.3g} s each; answers in '{journal}'",
+    )
     return found
+
+
+def _compare(
+    items: Sequence[Item], found: Sequence[Outcome], checked: Sequence[Outcome], tolerance: Tolerance
+) -> Agreement:
+    from ergodica.datasets.agreement import compare
+
+    return compare([i.system for i in items], [o.labels for o in found], [o.labels for o in checked], tolerance)
 
 
 def _finish(
@@ -123,43 +143,41 @@ def _finish(
     items: Sequence[Item],
     teacher: Teacher,
     found: Sequence[Outcome],
-    checked: Sequence[Outcome] | None,
-    second: Agree,
+    errors: Sequence[str],
+    agreement: Agreement | None,
+    second: str,
 ) -> None:
     """Write what is kept and why the rest is not, and print the balance."""
     from ergodica.files import atomic_write, write_structures
 
     assert common.output is not None
-    agreement = None if checked is None else _compare(items, found, checked, second)
-    kept, lost = [], []
-    chosen: set[int] = set()
+    kept: dict[int, System] = {}
+    lost = []
     for index, (item, outcome) in enumerate(zip(items, found, strict=True)):
-        reason = outcome.error or (checked[index].error if checked else "")
-        numbers = {} if agreement is None or reason else _numbers(agreement, index)
-        if outcome.labels is None or reason:
-            lost.append({**item.head, "reason": reason})
+        numbers = {} if agreement is None or errors[index] else _numbers(agreement, index)
+        if errors[index] or outcome.labels is None:
+            lost.append({**item.head, "reason": errors[index]})
         elif agreement is not None and not agreement.agree[index]:
             lost.append({**item.head, "reason": "the teachers disagree", **numbers})
         else:
-            info = {**item.system.info, **({"second_teacher": second.agree} if second.agree else {}), **numbers}
-            chosen.add(index)
-            kept.append(replace(item.system, labels=outcome.labels, info=info))
+            info = {**item.system.info, **({"second_teacher": second} if second else {}), **numbers}
+            kept[index] = replace(item.system, labels=outcome.labels, info=info)
     if kept:
-        write_structures(common.output, kept)
+        write_structures(common.output, list(kept.values()))
     side = common.output.with_suffix(".left-out.jsonl")
     atomic_write(side, "".join(json.dumps(plain(entry)) + "\n" for entry in lost).encode())
     failed = sum(outcome.labels is None for outcome in found)
-    kinds = _by_kind(items, found, chosen)
+    kinds = _by_kind(items, found, kept)
     record = {
         "output": common.output if kept else None,
         "teacher": teacher.signature,
         "level_of_theory": teacher.level_of_theory,
-        "second_teacher": second.agree or None,
+        "second_teacher": second or None,
         "n_structures": len(items),
         "n_labelled": len(items) - failed,
         "n_failed": failed,
         "n_kept": len(kept),
-        "n_elements": len({int(z) for system in kept for z in system.numbers}),
+        "n_elements": len({int(z) for system in kept.values() for z in system.numbers}),
         "left_out": side,
         "seconds_per_structure": sum(outcome.seconds for outcome in found) / len(found),
         "by_kind": kinds,
@@ -172,15 +190,6 @@ def _finish(
     say(common, f"{len(kept)} of {len(items)} structures in '{common.output}'; the others in '{side}' with the reason.")
 
 
-def _compare(items: Sequence[Item], found: Sequence[Outcome], checked: Sequence[Outcome], second: Agree) -> Agreement:
-    from ergodica.datasets.agreement import Tolerance, compare
-
-    tolerance = Tolerance(
-        second.tolerance_forces, second.tolerance_stress, second.tolerance_energy, second.tolerance_relative
-    )
-    return compare([i.system for i in items], [o.labels for o in found], [o.labels for o in checked], tolerance)
-
-
 def _numbers(agreement: Agreement, index: int) -> dict[str, float]:
     return {
         "difference_forces_eV_per_A": round(float(agreement.forces[index]), 5),
@@ -189,7 +198,7 @@ def _numbers(agreement: Agreement, index: int) -> dict[str, float]:
     }
 
 
-def _by_kind(items: Sequence[Item], found: Sequence[Outcome], kept: set[int]) -> dict[str, dict[str, Any]]:
+def _by_kind(items: Sequence[Item], found: Sequence[Outcome], kept: Collection[int]) -> dict[str, dict[str, Any]]:
     """Structures, labelled and kept ones for each value of `kind`."""
     table: dict[str, dict[str, Any]] = {}
     for index, (item, outcome) in enumerate(zip(items, found, strict=True)):

@@ -7,7 +7,9 @@ as varied as the whole.
 
 from __future__ import annotations
 
+import contextlib
 import json
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -110,8 +112,9 @@ class Stream:
             steps=walks.frames * walks.every, seed=int(rng.integers(2**31)),
         )  # fmt: skip
         more = {"kind": "walk", "temperature_K": temperature, "nominal_pressure_GPa": pressure}
-        for frame in walk(cell, self._driver, run, options.min_distance):
-            yield frame, more
+        with contextlib.redirect_stdout(sys.stderr):  # stdout belongs to --json
+            frames = list(walk(cell, self._driver, run, options.min_distance))
+        yield from ((frame, more) for frame in frames)
 
     @cached_property
     def _driver(self) -> Any:

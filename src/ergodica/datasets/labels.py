@@ -7,11 +7,11 @@ import hashlib
 import json
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -101,18 +101,21 @@ def evaluate(calculator_factory: CalculatorFactory, system: System) -> Outcome:
     """Ask the teacher about one structure; whatever goes wrong becomes the outcome's `error`."""
     began = time.perf_counter()
     try:
-        with contextlib.redirect_stdout(sys.stderr):
-            labels = _ask(_made(calculator_factory), system)
+        labels = _ask(_made(calculator_factory), system)
     except Exception as error:  # a teacher may raise anything
         text = " ".join(str(error).split())[:300]
         return Outcome(None, f"{type(error).__name__}: {text}".rstrip(": "), time.perf_counter() - began)
     return _checked(labels, time.perf_counter() - began)
 
 
-@lru_cache(maxsize=2)
+_THREAD = threading.local()
+
+
 def _made(calculator_factory: CalculatorFactory) -> Any:
-    """The calculator, made once in this process."""
-    return calculator_factory()
+    """The calculator, made once in this thread: it keeps its last structure, so two threads must not share it."""
+    if getattr(_THREAD, "factory", None) != calculator_factory:
+        _THREAD.calculator, _THREAD.factory = calculator_factory(), calculator_factory
+    return _THREAD.calculator
 
 
 def _ask(calculator: Any, system: System) -> Labels:
@@ -223,7 +226,14 @@ def _computed(
         return _farmed(executor, todo, factory, WINDOW)
     if workers > 0:
         return _pooled(todo, factory, workers)
-    return ((key, evaluate(factory, system)) for key, system in todo.items())
+    return _here(todo, factory)
+
+
+def _here(todo: Mapping[str, System], factory: CalculatorFactory) -> Iterator[tuple[str, Outcome]]:
+    for key, system in todo.items():
+        with contextlib.redirect_stdout(sys.stderr):  # stdout belongs to --json
+            outcome = evaluate(factory, system)
+        yield key, outcome
 
 
 def _farmed(
@@ -276,11 +286,16 @@ def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
     threads = os.environ.get("OMP_NUM_THREADS")
     os.environ["OMP_NUM_THREADS"] = threads or "1"
     try:
-        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        with ProcessPoolExecutor(workers, get_context("spawn"), _leave_stdout_alone) as pool:
             yield pool
     finally:
         if threads is None:
             del os.environ["OMP_NUM_THREADS"]
+
+
+def _leave_stdout_alone() -> None:
+    """What a teacher prints goes to stderr: stdout belongs to --json."""
+    sys.stdout = sys.stderr
 
 
 def _predicted(todo: Mapping[str, System], teacher: Teacher) -> Iterator[tuple[str, Outcome]]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module, metadata
@@ -119,8 +117,7 @@ class Teacher:
         """
         maker = _find(self.target, f"Teacher '{self.name}' can't be imported from '{self.target}'.")
         try:
-            with contextlib.redirect_stdout(sys.stderr):  # stdout belongs to --json
-                return maker(**json.loads(self.options))
+            return maker(**json.loads(self.options))
         except TypeError as error:
             raise InputError(f"Teacher '{self.name}' does not take {self.options} ({error}).") from error
 
