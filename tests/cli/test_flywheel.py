@@ -32,6 +32,9 @@ def test_a_turn_of_the_flywheel(ergodica, tmp_path):
     split = ergodica("split", "labelled.npz", "--by", "structure", "--fractions", "0.6", "0.4", "--json", model=False)
     assert split.code == 0 and [part["n_structures"] for part in split.json] == [3, 2]
     assert len(read_structures("labelled.train.npz", needs=("energy",))) == 3
+    kinds = ergodica("split", "labelled.npz", "--by", "kind", "--each", "--json", model=False)
+    assert kinds.code == 0 and sum(part["n_structures"] for part in kinds.json) == 5
+    assert all({s.info["kind"] for s in read_structures(part["output"])} == {part["name"]} for part in kinds.json)
 
 
 def test_repeating_a_command_computes_nothing_again(ergodica, tmp_path):

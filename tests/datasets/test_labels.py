@@ -193,3 +193,31 @@ def test_pyscf_forces_are_the_slope_of_its_energy():
     assert middle.labels.forces[1, 2] == pytest.approx(-slope, abs=0.02)  # the grid moves along
     (crystal,) = label(bulk("Cu"), teacher)
     assert "molecules" in crystal.error
+
+
+WORKERS = """
+import sys
+from ergodica.datasets import Teacher, label
+from tests.datasets.test_labels import SPRINGS, chain
+if __name__ == "__main__":
+    label(chain(200), Teacher.named(SPRINGS, {"log": sys.argv[1], "pause": 0.05}), workers=1)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs Linux's list of children")
+def test_workers_end_with_the_program_that_was_killed(tmp_path):
+    log, script = tmp_path / "log", tmp_path / "run.py"
+    script.write_text(WORKERS)
+    root = Path(__file__).parents[2]
+    paths = os.pathsep.join([str(root), str(root / "src"), os.environ.get("PYTHONPATH", "")])
+    process = subprocess.Popen([sys.executable, str(script), str(log)], env={**os.environ, "PYTHONPATH": paths})
+    until = time.monotonic() + 60
+    while process.poll() is None and not log.exists() and time.monotonic() < until:
+        time.sleep(0.05)
+    children = [int(pid) for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert len(children) >= 2  # the worker, and Python's own resource tracker
+    while any(Path(f"/proc/{pid}").exists() for pid in children) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert not [pid for pid in children if Path(f"/proc/{pid}").exists()]

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from ergodica.cli.common import SHARED, Shared, Words
+from ergodica.cli.common import SHARED, Flag, Shared, Words
 from ergodica.cli.inputs import STDIN, read_items
 from ergodica.cli.output import emit
 from ergodica.errors import InputError
@@ -22,6 +22,7 @@ def split(
     by: str = "composition",
     fractions: Annotated[tuple[float, ...], Parameter(negative="", consume_multiple=True)] = (0.9, 0.1),
     names: Words = (),
+    each: Flag = False,
     common: Shared = SHARED,
 ) -> None:
     """Split structures into sets, no group of which is in two sets.
@@ -38,18 +39,24 @@ def split(
         Sizes of the sets, adding up to 1.
     names
         Names of the sets; train and test, or train, validation and test by default.
+    each
+        One set for each group instead, such as --by kind --each: what an ablation leaves out one by one.
     """
-    from ergodica.datasets.partition import partition
+    from ergodica.datasets.partition import groups, partition
     from ergodica.files import write_structures
 
     items = read_items(files)
-    names = names or NAMES.get(len(fractions), tuple(str(k + 1) for k in range(len(fractions))))
-    if len(names) != len(fractions) or len(set(names)) < len(names):
-        raise InputError(f"There are {len(fractions)} fractions but the names are {' '.join(names)}.")
+    systems = [item.system for item in items]
+    if each:
+        found = groups(systems, by)
+        names, sets = tuple(found), list(found.values())
+    else:
+        names = names or NAMES.get(len(fractions), tuple(str(k + 1) for k in range(len(fractions))))
+        if len(names) != len(fractions) or len(set(names)) < len(names):
+            raise InputError(f"There are {len(fractions)} fractions but the names are {' '.join(names)}.")
+        sets = [members.tolist() for members in partition(systems, by, fractions, common.seed)]
     output = common.output or _default_output(files[0])
     paths = [common.claim(output.with_suffix(f".{name}{output.suffix}")) for name in names]
-    systems = [item.system for item in items]
-    sets = partition(systems, by, fractions, common.seed)
     for path, members in zip(paths, sets, strict=True):
         write_structures(path, [systems[index] for index in members])
     rows = [(name, path, len(members)) for name, path, members in zip(names, paths, sets, strict=True)]

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -281,21 +282,27 @@ def _alone(system: System, factory: CalculatorFactory) -> Outcome:
 @contextlib.contextmanager
 def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
     """Fresh processes (a fork would copy JAX's threads in an unknown state) that don't fight for the processors."""
-    from multiprocessing import get_context
-
     threads = os.environ.get("OMP_NUM_THREADS")
     os.environ["OMP_NUM_THREADS"] = threads or "1"
     try:
-        with ProcessPoolExecutor(workers, get_context("spawn"), _leave_stdout_alone) as pool:
+        with ProcessPoolExecutor(workers, get_context("spawn"), _settle) as pool:
             yield pool
     finally:
         if threads is None:
             del os.environ["OMP_NUM_THREADS"]
 
 
-def _leave_stdout_alone() -> None:
-    """What a teacher prints goes to stderr: stdout belongs to --json."""
+def _settle() -> None:
+    """Start of a worker: what a teacher prints goes to stderr (stdout belongs to --json); none outlives the program."""
     sys.stdout = sys.stderr
+
+    def follow() -> None:
+        parent = parent_process()
+        if parent is not None:
+            parent.join()  # returns when the program was killed; else this thread ends with the worker
+            os._exit(1)
+
+    threading.Thread(target=follow, daemon=True).start()
 
 
 def _predicted(todo: Mapping[str, System], teacher: Teacher) -> Iterator[tuple[str, Outcome]]:

@@ -13,7 +13,7 @@ from ergodica.elements import SYMBOLS
 from ergodica.errors import InputError
 from ergodica.system import System
 
-__all__ = ["partition", "reduced_composition"]
+__all__ = ["groups", "partition", "reduced_composition"]
 
 
 def reduced_composition(system: System) -> str:
@@ -48,13 +48,10 @@ def partition(
     shares = np.asarray(fractions, float)
     if len(shares) < 2 or not (shares > 0).all() or abs(shares.sum() - 1) > 1e-6:
         raise InputError(f"fractions {' '.join(map(str, fractions))} must be two or more, positive, and add up to 1.")
-    names = [_group(system, by, index) for index, system in enumerate(systems)]
-    groups: dict[str, list[int]] = {}
-    for index, name in enumerate(names):
-        groups.setdefault(name, []).append(index)
-    if len(groups) < len(shares):
-        raise InputError(f"There are {len(groups)} groups by {by}, too few for {len(shares)} sets.")
-    order = np.random.default_rng(seed).permutation(sorted(groups))
+    found = groups(systems, by)
+    if len(found) < len(shares):
+        raise InputError(f"There are {len(found)} groups by {by}, too few for {len(shares)} sets.")
+    order = np.random.default_rng(seed).permutation(list(found))
     missing = shares * len(systems)
     sets: list[list[int]] = [[] for _ in shares]
     # a set that is empty takes the next group when no more are left than there are such sets
@@ -62,9 +59,17 @@ def partition(
         empty = [k for k, members in enumerate(sets) if not members]
         fills = empty if len(order) - place <= len(empty) else range(len(sets))
         target = max(fills, key=lambda k: missing[k])
-        sets[target] += groups[str(name)]
-        missing[target] -= len(groups[str(name)])
+        sets[target] += found[str(name)]
+        missing[target] -= len(found[str(name)])
     return [np.sort(np.array(members, int)) for members in sets]
+
+
+def groups(systems: Sequence[System], by: str) -> dict[str, list[int]]:
+    """Indices of the members of each group, groups in alphabetical order; see `partition`."""
+    found: dict[str, list[int]] = {}
+    for index, system in enumerate(systems):
+        found.setdefault(_group(system, by, index), []).append(index)
+    return dict(sorted(found.items()))
 
 
 def _group(system: System, by: str, index: int) -> str:
