@@ -39,7 +39,7 @@ class Agree:
     tolerance_stress: float = 2.0
     """Norm of the difference of the stresses, GPa."""
 
-    tolerance_energy: float = 0.05
+    tolerance_energy: float = 0.2
     """Difference of the energies after a fit of one energy for each element, eV/atom."""
 
     tolerance_relative: float = 0.2

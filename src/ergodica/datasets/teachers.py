@@ -125,13 +125,15 @@ class Teacher:
 def _own(name: str, kwargs: Mapping[str, Any], level: str) -> Teacher:
     from ergodica.potentials import load, shipped
 
-    path = Path(name)
-    if name not in shipped() and not path.suffix and not path.exists():
+    try:
+        potential = load(name)
+    except InputError as error:
+        if Path(name).suffix or Path(name).exists():
+            raise
         raise InputError(
             f"There is no teacher '{name}': choose one of {', '.join((*TEACHERS, *shipped()))}, give a model file, or "
             "the import path of an ASE calculator as package.module:Class."
-        )
-    potential = load(name)
+        ) from error
     if potential.config.head != "energy":
         raise InputError(f"Model '{name}' predicts '{potential.config.head}', not energies: it can't be a teacher.")
     return Teacher(name, OWN, _as_json({"model": name, **kwargs}), "", level or potential.info.level_of_theory)
