@@ -78,6 +78,9 @@ def test_two_teachers(ergodica, tmp_path):
     kept = read("labelled.extxyz", ":")
     assert all(0.2 * np.linalg.norm(one.get_forces(), axis=1).max() <= 0.25 for one in kept)
     assert kept[0].info["second_teacher"] == SPRINGS
+    assert (
+        found.json["picture"] == "labelled.agreement.png" and (tmp_path / "labelled.agreement.png").stat().st_size > 1e4
+    )
     reasons = {json.loads(line)["reason"] for line in (tmp_path / "labelled.left-out.jsonl").read_text().splitlines()}
     assert reasons == {"the teachers disagree"}
     none = ergodica(*words, *other, *loose, "0", "--quiet", model=False)

@@ -96,7 +96,7 @@ def label(
     if not any(outcome.labels for outcome in found):
         raise WorkFailed(f"Teacher '{main.name}' failed on all {len(items)} structures, first with: {found[0].error}")
     checked = None if other is None else _ask(common, items, other, journals[1], workers, retry)
-    agreement = None if checked is None else _compare(items, found, checked, tolerance)
+    agreement = None if checked is None else _compare(common, items, found, checked, tolerance)
     errors = [outcome.error for outcome in found]
     if checked is not None:
         errors = [own or other.error for own, other in zip(errors, checked, strict=True)]
@@ -131,11 +131,19 @@ def _ask(
 
 
 def _compare(
-    items: Sequence[Item], found: Sequence[Outcome], checked: Sequence[Outcome], tolerance: Tolerance
+    common: Shared, items: Sequence[Item], found: Sequence[Outcome], checked: Sequence[Outcome], tolerance: Tolerance
 ) -> Agreement:
+    """Compare the teachers, and draw a picture of it beside the output."""
     from ergodica.datasets.agreement import compare
+    from ergodica.datasets.plots import plot_agreement
+    from ergodica.files import atomic_write, plot_bytes
 
-    return compare([i.system for i in items], [o.labels for o in found], [o.labels for o in checked], tolerance)
+    assert common.output is not None
+    systems, labels = [item.system for item in items], [outcome.labels for outcome in found]
+    agreement = compare(systems, labels, [outcome.labels for outcome in checked], tolerance)
+    picture = plot_agreement(systems, labels, agreement, tolerance)
+    atomic_write(common.output.with_suffix(".agreement.png"), plot_bytes(picture))
+    return agreement
 
 
 def _finish(
@@ -179,6 +187,7 @@ def _finish(
         "n_kept": len(kept),
         "n_elements": len({int(z) for system in kept.values() for z in system.numbers}),
         "left_out": side,
+        "picture": common.output.with_suffix(".agreement.png") if agreement else None,
         "seconds_per_structure": sum(outcome.seconds for outcome in found) / len(found),
         "by_kind": kinds,
         "offsets_eV": agreement.offsets if agreement else None,
