@@ -97,3 +97,13 @@ def test_disagreement_is_the_largest_spread_of_a_force():
     np.testing.assert_allclose(same.energy, 0, atol=1e-6)
     with pytest.raises(InputError, match="two or more"):
         disagreement(committee[:1], [molecule("H2O")])
+
+
+def test_an_ensemble_alone_is_a_committee():
+    combine = pytest.importorskip(
+        "ergodica.potentials.combine", reason="ensembles are not part of this version"
+    ).combine
+    systems = [random_molecule(np.random.default_rng(seed)) for seed in range(2)]
+    members = [small_potential(seed) for seed in range(2)]
+    together, apart = disagreement([combine(members)], systems), disagreement(members, systems)
+    np.testing.assert_allclose(together.forces, apart.forces, rtol=1e-3)

@@ -41,7 +41,7 @@ def disagreement(potentials: Sequence[Potential], systems: Sequence[System], **o
     """The model deviation of DP-GEN (Y. Zhang et al., Comput. Phys. Commun. 253, 107206 (2020), eq. 2).
 
     Args:
-        potentials: the committee, at least two.
+        potentials: the committee: two or more models, or one ensemble, which knows the spread of its members.
         systems: structures.
         options: those of `ergodica.predict`.
 
@@ -51,6 +51,12 @@ def disagreement(potentials: Sequence[Potential], systems: Sequence[System], **o
     """
     from ergodica.prediction import predict
 
+    if len(potentials) == 1 and hasattr(potentials[0].config, "members"):
+        known: list[Any] = list(predict(potentials[0], systems, **{**options, "uncertainty": True}))
+        spread = np.array([one.uncertainty.forces.max() for one in known])
+        return Disagreement(
+            spread, np.array([o.uncertainty.energy / len(s) for o, s in zip(known, systems, strict=True)])
+        )
     if len(potentials) < 2:
         raise InputError("One model can't disagree with itself: name two or more (-m A -m B), or none at all.")
     answers: list[list[Any]] = [list(predict(potential, systems, **options)) for potential in potentials]
