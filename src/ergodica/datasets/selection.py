@@ -53,10 +53,8 @@ def disagreement(potentials: Sequence[Potential], systems: Sequence[System], **o
 
     if len(potentials) == 1 and hasattr(potentials[0].config, "members"):
         known: list[Any] = list(predict(potentials[0], systems, **{**options, "uncertainty": True}))
-        spread = np.array([one.uncertainty.forces.max() for one in known])
-        return Disagreement(
-            spread, np.array([o.uncertainty.energy / len(s) for o, s in zip(known, systems, strict=True)])
-        )
+        spread = [(one.uncertainty.forces.max(), one.uncertainty.energy / len(one.energies)) for one in known]
+        return Disagreement(*np.array(spread).T)
     if len(potentials) < 2:
         raise InputError("One model can't disagree with itself: name two or more (-m A -m B), or none at all.")
     answers: list[list[Any]] = [list(predict(potential, systems, **options)) for potential in potentials]
