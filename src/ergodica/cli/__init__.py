@@ -37,16 +37,6 @@ VERBS = {
         "Errors of a model against the labels in a file.",
         BUILD + "ergodica predict ethanol.xyz -o labelled.xyz && ergodica evaluate labelled.xyz",
     ),
-    "relax": ("Relax atoms and, with --cell, the cell.", BUILD + "ergodica relax ethanol.xyz -o relaxed.xyz"),
-    "md": (
-        "Molecular dynamics: nve, langevin, nose-hoover, csvr or npt.",
-        BUILD + "ergodica md ethanol.xyz --time 1ps",
-    ),
-    "train": ("Train a model as a TOML file says.", "ergodica train train.toml"),
-    "finetune": (
-        "Go on training a model with your own data.",
-        "ergodica finetune visnet-rmd17-ethanol data.xyz -o runs/mine",
-    ),
     "generate": (
         "Structures to label: prototypes, alloys and your own, varied.",
         "ergodica generate --elements Al Cu --limit 20 -o structures.extxyz",
@@ -62,6 +52,16 @@ VERBS = {
     "split": (
         "Split structures into sets that share no composition.",
         "ergodica generate --elements Al Cu --limit 20 && ergodica split structures.extxyz --fractions 0.9 0.1",
+    ),
+    "relax": ("Relax atoms and, with --cell, the cell.", BUILD + "ergodica relax ethanol.xyz -o relaxed.xyz"),
+    "md": (
+        "Molecular dynamics: nve, langevin, nose-hoover, csvr or npt.",
+        BUILD + "ergodica md ethanol.xyz --time 1ps",
+    ),
+    "train": ("Train a model as a TOML file says.", "ergodica train train.toml"),
+    "finetune": (
+        "Go on training a model with your own data.",
+        "ergodica finetune visnet-rmd17-ethanol data.xyz -o runs/mine",
     ),
     "check": (
         "Invariances, finite differences, energy drift and dimer curves of a model.",
