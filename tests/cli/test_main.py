@@ -29,7 +29,22 @@ def test_version(ergodica):
 
 
 @pytest.mark.parametrize(
-    "verb", [[], ["predict"], ["md"], ["train"], ["finetune"], ["models"], ["models", "import"], ["check"], ["doctor"]]
+    "verb",
+    [
+        [],
+        ["predict"],
+        ["md"],
+        ["train"],
+        ["finetune"],
+        ["models"],
+        ["models", "import"],
+        ["check"],
+        ["doctor"],
+        ["generate"],
+        ["label"],
+        ["select"],
+        ["split"],
+    ],
 )
 def test_help_imports_nothing_heavy(verb):
     code = (

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from ase.build import bulk
@@ -132,6 +134,11 @@ def test_bad_recipes_are_told_in_one_sentence(tmp_path, toml, hint):
     with pytest.raises(InputError, match=hint.replace("[", r"\[")) as found:
         read_recipe(path)
     assert "\n" not in str(found.value)
+
+
+def test_the_example_shows_the_defaults():
+    path = Path(__file__).parents[2] / "examples" / "flywheel" / "recipe.toml"
+    assert read_recipe(path) == Recipe()
 
 
 def test_missing_recipe_unknown_prototype_and_wrong_output(tmp_path):
