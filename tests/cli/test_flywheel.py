@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 
 import numpy as np
@@ -149,3 +150,11 @@ def test_an_output_that_exists_is_left_alone(ergodica, tmp_path):
     answer = ergodica("label", "{f}/silicon.xyz", "-t", SPRINGS, model=False)
     assert answer.code == 2 and "exists" in answer.err
     assert (tmp_path / "labelled.extxyz").read_text() == "mine"
+
+
+@pytest.mark.parametrize("verb", ["generate", "label", "select", "split"])
+def test_help_imports_nothing_heavy(verb):
+    code = "import sys; from ergodica.cli import main; main(sys.argv[1:]); print('MODULES', *sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code, verb, "--help"], capture_output=True, text=True, check=True)
+    help_text, _, modules = done.stdout.partition("MODULES")
+    assert not {"jax", "numpy", "ase"} & set(modules.split()) and help_text.startswith("Example: ")

@@ -29,22 +29,7 @@ def test_version(ergodica):
 
 
 @pytest.mark.parametrize(
-    "verb",
-    [
-        [],
-        ["predict"],
-        ["md"],
-        ["train"],
-        ["finetune"],
-        ["models"],
-        ["models", "import"],
-        ["check"],
-        ["doctor"],
-        ["generate"],
-        ["label"],
-        ["select"],
-        ["split"],
-    ],
+    "verb", [[], ["predict"], ["md"], ["train"], ["finetune"], ["models"], ["models", "import"], ["check"], ["doctor"]]
 )
 def test_help_imports_nothing_heavy(verb):
     code = (

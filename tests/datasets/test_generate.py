@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ase.build import bulk
+from ase.build import bulk, fcc111, molecule
 from ase.io import write
 
 from ergodica.datasets.generate import Stream, generate
@@ -101,6 +101,26 @@ def test_own_structures_are_varied_and_substituted(tmp_path):
     assert len({tuple(system.numbers) for system in found if system.info["kind"] == "start"}) > 1
     with pytest.raises(InputError, match="makes nothing"):
         len(Stream(Recipe(prototypes=none)))
+
+
+@pytest.mark.parametrize("vacuum", [None, 5.0])
+def test_films_and_molecules_are_varied_like_crystals(tmp_path, vacuum):
+    film = fcc111("Cu", (2, 2, 2), vacuum=vacuum)
+    film.info.clear()
+    write(tmp_path / "own.xyz", [film, molecule("H2O")], format="extxyz")
+    none = PrototypeOptions(elemental=False, ionic=0, metallic=0, alloys=0)
+    recipe = Recipe(prototypes=none, structures=StructureOptions((str(tmp_path / "own.xyz"),), 0),
+                    variants=VariantOptions(number=12))  # fmt: skip
+    found = everything(recipe)
+    assert {system.info["kind"] for system in found} == {"start", "strained", "rattled", "vacancy"}
+    for system in found:
+        assert system.pbc.tolist() in ([True, True, False], [False, False, False])
+
+
+def test_elements_of_unknown_size_are_told(tmp_path):
+    write(tmp_path / "po.xyz", bulk("Po", "sc", a=3.4), format="extxyz")
+    with pytest.raises(InputError, match="holds Po"):
+        len(Stream(Recipe(structures=StructureOptions((str(tmp_path / "po.xyz"),)))))
 
 
 def test_dynamics_gives_frames_apart_in_time_and_stops_where_it_explodes():

@@ -19,10 +19,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ergodica.datasets import compositions, variants
+from ergodica.datasets.chemistry import ELEMENTS
 from ergodica.datasets.prototypes import PROTOTYPES, Prototype, build
 from ergodica.datasets.recipe import Recipe
 from ergodica.datasets.walks import walk
 from ergodica.dynamics.options import MDOptions
+from ergodica.elements import symbols_of
 from ergodica.errors import InputError, WorkFailed
 from ergodica.files import append_frames, append_line, atomic_write, read_lines, read_structures
 from ergodica.system import Labels, System
@@ -59,6 +61,9 @@ class Stream:
             found += [(kind, kinds[kind][k % len(kinds[kind])]) for k in range(getattr(options, kind)) if kinds[kind]]
         found += [("alloy", None)] * options.alloys
         for system in (system for file in recipe.structures.files for system in read_structures(file)):
+            strange = set(symbols_of(system.numbers)) - set(ELEMENTS)
+            if strange:
+                raise InputError(f"{system.name} holds {', '.join(sorted(strange))}, whose size is not known here.")
             found += [("user", system)] + [("substituted", system)] * recipe.structures.substitutions
         if not found:
             raise InputError("The recipe makes nothing: ask for prototypes or name [structures] files.")
