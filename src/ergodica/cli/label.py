@@ -77,15 +77,14 @@ def label(
         Try again what failed earlier.
     """
     from ergodica.datasets.agreement import Tolerance
-    from ergodica.datasets.teachers import Teacher
 
     tolerance = Tolerance(
         second.tolerance_forces, second.tolerance_stress, second.tolerance_energy, second.tolerance_relative
     )
     common = common.with_default_output(Path("labelled.extxyz"))
     assert common.output is not None
-    main = Teacher.named(teacher, parse_kwargs(kwargs), level_of_theory)
-    other = Teacher.named(second.agree, parse_kwargs(second.agree_kwargs)) if second.agree else None
+    main = _teacher(teacher, kwargs, level_of_theory, common)
+    other = _teacher(second.agree, second.agree_kwargs, "", common) if second.agree else None
     journals = [_journal(common.output, one, place) for place, one in enumerate(filter(None, (main, other)))]
     common.start(check_output=not any(journal.exists() for journal in journals))
     items = read_items(files)
@@ -101,6 +100,16 @@ def label(
     if checked is not None:
         errors = [own or other.error for own, other in zip(errors, checked, strict=True)]
     _finish(common, items, main, found, errors, agreement, second.agree)
+
+
+def _teacher(name: str, kwargs: str | None, level_of_theory: str, common: Shared) -> Teacher:
+    """The teacher; `--precision` is for models of Ergodica, others take it by `--kwargs` if at all."""
+    from ergodica.datasets.teachers import Teacher
+
+    found = Teacher.named(name, parse_kwargs(kwargs), level_of_theory)
+    if not found.is_own or common.precision == "float32":
+        return found
+    return Teacher.named(name, {"precision": common.precision, **(parse_kwargs(kwargs) or {})}, level_of_theory)
 
 
 def _journal(output: Path, teacher: Teacher, place: int) -> Path:

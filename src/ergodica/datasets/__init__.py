@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from ergodica.datasets.agreement import Agreement, Tolerance, compare
 from ergodica.datasets.generate import Stream, generate
-from ergodica.datasets.labels import Outcome, label
+from ergodica.datasets.journal import Outcome
+from ergodica.datasets.labels import label
 from ergodica.datasets.partition import partition
 from ergodica.datasets.recipe import Recipe, read_recipe
 from ergodica.datasets.selection import choose, disagreement
