@@ -295,3 +295,33 @@ def test_atomic_write(tmp_path, monkeypatch):
     (tmp_path / "blocked").write_text("a file, not a folder")
     with pytest.raises(WorkFailed, match="Could not write"):
         atomic_write(tmp_path / "blocked" / "x", b"")
+
+
+def test_a_ragged_archive_holds_all_that_a_system_is(tmp_path):
+    rng = np.random.default_rng(0)
+    crystal = System(
+        numbers=[14, 8],
+        positions=rng.normal(size=(2, 3)),
+        cell=np.eye(3) * 4 + rng.normal(size=(3, 3)) * 0.1,
+        pbc=[True] * 3,
+        charge=1.0,
+        labels=Labels(-3.0, rng.normal(size=(2, 3)), np.diag([1.0, 2, 3]) + 0.1, "emt 3", "guess"),
+        info={"kind": "rattled", "temperature_K": 300.0},
+    )
+    bare = System(numbers=[1], positions=np.zeros((1, 3)))
+    write_structures(tmp_path / "both.npz", [crystal, bare])
+    first, second = read_structures(tmp_path / "both.npz")
+    for key in ("numbers", "positions", "cell", "pbc", "charge", "info"):
+        np.testing.assert_array_equal(getattr(first, key), getattr(crystal, key))
+    for key in ("energy", "forces", "stress", "teacher", "level_of_theory"):
+        np.testing.assert_array_equal(getattr(first.labels, key), getattr(crystal.labels, key))
+    assert second.labels == Labels() and second.info == {}
+
+
+def test_extxyz_carries_what_is_known_of_a_structure(tmp_path):
+    system = System([1], np.zeros((1, 3)), labels=Labels(-1.0, teacher="me", level_of_theory="a b"), info={"step": 3})
+    write_structures(tmp_path / "a.extxyz", system)
+    (found,) = read_structures(tmp_path / "a.extxyz")
+    assert found.info == {"step": 3}
+    assert (found.labels.energy, found.labels.teacher, found.labels.level_of_theory) == (-1.0, "me", "a b")
+    assert found.with_labels(Labels(-2.0)).to_ase().info == {"step": 3}, "new labels do not keep the old teacher's name"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,7 +15,7 @@ from ergodica.errors import InputError
 from ergodica.system import Labels, System
 from ergodica.units import KCAL_PER_MOL
 
-__all__ = ["SLICE", "full_stress", "parse_slice", "read_archive"]
+__all__ = ["SLICE", "full_stress", "parse_slice", "ragged_arrays", "read_archive"]
 
 SLICE = re.compile(r"-?\d*(:-?\d*){0,2}")
 """A selection of frames as Python writes it."""
@@ -61,22 +62,74 @@ def _read_ragged(archive: Any, path: Path, selection: str | None) -> list[System
     """Structures of different sizes in flat arrays; eV, Å, stress in Voigt order with NaN where absent."""
     sizes = archive["n_atoms"]
     offset = np.concatenate([[0], np.cumsum(sizes)])
-    known = ("numbers", "positions", "energy", "forces", "cell", "pbc", "stress")
+    known = ("numbers", "positions", "energy", "forces", "cell", "pbc", "stress", "info", "group")
     data = {key: archive[key] for key in known if key in archive.files}
     pbc = data.get("pbc", np.full((len(sizes), 3), "cell" in data))
 
     def system(index: int) -> System:
         atoms = slice(offset[index], offset[index + 1])
-        labels = Labels(
-            energy=float(data["energy"][index]) if "energy" in data else None,
-            forces=data["forces"][atoms].astype(float) if "forces" in data else None,
-            stress=full_stress(data["stress"][index]) if "stress" in data else None,
+        info = json.loads(data["info"][index]) if "info" in data else {}
+        if "group" in data:
+            info["group"] = str(data["group"][index])
+        forces = _present(data["forces"][atoms].astype(float)) if "forces" in data else None
+        energy = _present(np.asarray(data["energy"][index], float)) if "energy" in data else None
+        return System(
+            numbers=data["numbers"][atoms],
+            positions=data["positions"][atoms],
+            cell=data["cell"][index] if "cell" in data else np.zeros((3, 3)),
+            pbc=pbc[index],
+            charge=float(info.pop("charge", 0.0)),
+            labels=Labels(
+                energy=None if energy is None else float(energy),
+                forces=forces,
+                stress=full_stress(data["stress"][index]) if "stress" in data else None,
+                teacher=info.pop("teacher", ""),
+                level_of_theory=info.pop("level_of_theory", ""),
+            ),
+            name=f"{path.name} frame {index}",
+            info=info,
         )
-        cell = data["cell"][index] if "cell" in data else np.zeros((3, 3))
-        name = f"{path.name} frame {index}"
-        return System(data["numbers"][atoms], data["positions"][atoms], cell, pbc[index], labels=labels, name=name)
 
     return [system(index) for index in range(len(sizes))[parse_slice(selection or ":", path)]]
+
+
+def _present(label: np.ndarray) -> np.ndarray | None:
+    """A label, or None where every number of it is NaN: it was not computed."""
+    return None if np.isnan(label).all() else label
+
+
+def ragged_arrays(systems: Sequence[System]) -> dict[str, np.ndarray]:
+    """The flat arrays of a ragged archive; NaN marks labels that were not computed.
+
+    `n_atoms` [F]; `numbers`, `positions` (Å) and `forces` (eV/Å) of all atoms in a row; `energy` [F], eV; `cell`
+    [F, 3, 3], Å; `pbc` [F, 3]; `stress` [F, 6], eV/Å³, tension positive, Voigt order; `info` [F], JSON.
+    """
+
+    def forces(system: System) -> np.ndarray:
+        known = system.labels.forces
+        return np.full((len(system), 3), np.nan) if known is None else known
+
+    def stress(system: System) -> np.ndarray:
+        known = system.labels.stress
+        return np.full(6, np.nan) if known is None else known[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]]
+
+    def info(system: System) -> bytes:
+        labels = system.labels
+        known = {"charge": system.charge, "teacher": labels.teacher, "level_of_theory": labels.level_of_theory}
+        return json.dumps({**system.info, **{key: value for key, value in known.items() if value}}).encode()
+
+    energies = [system.labels.energy for system in systems]
+    return {
+        "n_atoms": np.array([len(system) for system in systems], np.int32),
+        "numbers": np.concatenate([system.numbers for system in systems]).astype(np.uint8),
+        "positions": np.concatenate([system.positions for system in systems]),
+        "energy": np.array([np.nan if energy is None else energy for energy in energies]),
+        "forces": np.concatenate([forces(system) for system in systems]),
+        "cell": np.array([system.cell for system in systems]),
+        "pbc": np.array([system.pbc for system in systems]),
+        "stress": np.array([stress(system) for system in systems]),
+        "info": np.array([info(system) for system in systems]),
+    }
 
 
 def _read_frames(

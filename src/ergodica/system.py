@@ -6,7 +6,7 @@ from a small set, so that a stream of different structures compiles a handful of
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,9 @@ __all__ = ["Batch", "Labels", "Neighbors", "System", "as_system", "as_systems"]
 
 MAX_ATOMIC_NUMBER = 118
 
+SOURCE = ("teacher", "level_of_theory")
+"""What files say of where labels come from."""
+
 
 @dataclass(frozen=True)
 class Labels:
@@ -32,11 +35,15 @@ class Labels:
         energy: total energy, eV.
         forces: forces [N, 3], eV/Å.
         stress: Cauchy stress [3, 3], eV/Å³, tension positive.
+        teacher: program or model that computed them, with its version; empty where unknown.
+        level_of_theory: what it computes or was trained on; empty where unknown.
     """
 
     energy: float | None = None
     forces: Float[np.ndarray, "N 3"] | None = None
     stress: Float[np.ndarray, "3 3"] | None = None
+    teacher: str = ""
+    level_of_theory: str = ""
 
 
 @dataclass(frozen=True)
@@ -51,6 +58,7 @@ class System:
         charge: total charge, e.
         labels: reference energy, forces and stress, where known.
         name: where the structure came from, for messages ("water.xyz frame 3").
+        info: what else is known of it ("kind", "temperature_K"): numbers and texts that files carry along.
 
     Raises:
         InputError: from `validate`, naming the first thing that no potential could digest.
@@ -63,6 +71,7 @@ class System:
     charge: float = 0.0
     labels: Labels = field(default_factory=Labels)
     name: str = "structure"
+    info: Mapping[str, str | float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for key, dtype in (("numbers", np.int32), ("positions", np.float64), ("cell", np.float64), ("pbc", bool)):
@@ -126,6 +135,7 @@ class System:
             charge=float(atoms.info.get("charge", 0.0)),
             labels=_labels_of(atoms),
             name=name,
+            info=_info_of(atoms),
         )
 
     def to_ase(self) -> Atoms:
@@ -135,9 +145,9 @@ class System:
         from ase.stress import full_3x3_to_voigt_6_stress
 
         atoms = Atoms(numbers=self.numbers, positions=self.positions, cell=self.cell, pbc=self.pbc)
-        if self.charge:
-            atoms.info["charge"] = self.charge
         labels = self.labels
+        known = {"charge": self.charge, **{key: getattr(labels, key) for key in SOURCE}}
+        atoms.info.update(self.info, **{key: value for key, value in known.items() if value})
         results: dict[str, Any] = {"energy": labels.energy, "forces": labels.forces}
         if labels.stress is not None:
             results["stress"] = full_3x3_to_voigt_6_stress(labels.stress)
@@ -149,6 +159,13 @@ class System:
     def with_labels(self, labels: Labels) -> System:
         """The same structure with other reference values."""
         return replace(self, labels=labels)
+
+
+def _info_of(atoms: Atoms) -> dict[str, str | float]:
+    """The plain numbers and texts among what ASE's reader found beside the atoms, as Python's own types."""
+    plain = {key: getattr(value, "item", lambda value=value: value)() for key, value in atoms.info.items()
+             if np.ndim(value) == 0 and key not in ("charge", *SOURCE)}  # fmt: skip
+    return {str(key): value for key, value in plain.items() if isinstance(value, str | int | float)}
 
 
 def _labels_of(atoms: Atoms) -> Labels:
@@ -165,6 +182,7 @@ def _labels_of(atoms: Atoms) -> Labels:
         energy=None if energy is None else float(energy),
         forces=None if forces is None else np.asarray(forces, float),
         stress=stress,
+        **{key: str(atoms.info.get(key, "")) for key in SOURCE},
     )
 
 

@@ -38,6 +38,22 @@ VERBS = {
         "Errors of a model against the labels in a file.",
         BUILD + "ergodica predict ethanol.xyz -o labelled.xyz && ergodica evaluate labelled.xyz",
     ),
+    "generate": (
+        "Structures to label: prototypes, alloys and your own, varied.",
+        "ergodica generate --elements Al Cu --limit 20 -o structures.extxyz",
+    ),
+    "label": (
+        "Label structures with a teacher; resumable.",
+        "ase build Cu -x fcc -a 3.6 cu.xyz && ergodica label cu.xyz --teacher emt -o labelled.extxyz",
+    ),
+    "select": (
+        "Choose the structures worth a label.",
+        "ergodica generate --elements Al Cu --limit 20 && ergodica select structures.extxyz -n 10 -o chosen.extxyz",
+    ),
+    "split": (
+        "Split structures into sets that share no composition.",
+        "ergodica generate --elements Al Cu --limit 20 && ergodica split structures.extxyz --fractions 0.9 0.1",
+    ),
     "relax": ("Relax atoms and, with --cell, the cell.", BUILD + "ergodica relax ethanol.xyz -o relaxed.xyz"),
     "md": (
         "Molecular dynamics: nve, langevin, nose-hoover, csvr or npt.",

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from cyclopts import Parameter
 
-from ergodica.cli.inputs import STDIN
+from ergodica.cli.inputs import STDIN, parse_kwargs
 from ergodica.errors import InputError
 
 if TYPE_CHECKING:
     from ergodica.potentials.potential import Potential
 
-__all__ = ["DEFAULTS", "DEFAULT_MODEL", "Common", "Flag", "Many"]
+__all__ = ["DEFAULTS", "DEFAULT_MODEL", "SHARED", "Common", "Flag", "Many", "Shared", "Words"]
 
 DEFAULT_MODEL = "visnet-rmd17"
 """The model a verb takes when none is named."""
@@ -27,16 +26,14 @@ Many = Annotated[tuple[str, ...], Parameter(negative="", show_default=False)]
 """An option that may be given several times."""
 
 
+Words = Annotated[tuple[str, ...], Parameter(negative="", show_default=False, consume_multiple=True)]
+"""An option that takes all words up to the next option."""
+
+
 @Parameter(name="*")
 @dataclass(frozen=True)
-class Common:
-    """Options of every verb."""
-
-    model: Annotated[str, Parameter(alias="-m")] = DEFAULT_MODEL
-    """Name of a shipped model, path of a model file, or a classical potential: emt, lj, zbl."""
-
-    kwargs: str | None = None
-    """JSON object of a classical potential's parameters, or of an upstream constructor's keyword arguments."""
+class Shared:
+    """Options of every verb, with one model or with none."""
 
     output: Annotated[Path | None, Parameter(alias="-o")] = None
     """File to write."""
@@ -88,6 +85,22 @@ class Common:
             raise InputError(f"The output '{path}' exists: give another name or add --overwrite.")
         return path
 
+    def with_default_output(self, path: Path) -> Self:
+        """The same options, writing to `path` unless an output was named."""
+        return self if self.output is not None else replace(self, output=path)
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Common(Shared):
+    """Options of every verb that takes one model."""
+
+    model: Annotated[str, Parameter(alias="-m")] = DEFAULT_MODEL
+    """Name of a shipped model, path of a model file, or a classical potential: emt, lj, zbl."""
+
+    kwargs: str | None = None
+    """JSON object of a classical potential's parameters, or of an upstream constructor's keyword arguments."""
+
     def load(self) -> Potential:
         """The model.
 
@@ -104,20 +117,11 @@ class Common:
         Raises:
             InputError: it is no JSON object.
         """
-        if self.kwargs is None:
-            return {}
-        try:
-            table = json.loads(self.kwargs)
-        except json.JSONDecodeError as error:
-            raise InputError(f"--kwargs is not JSON ({error}): write it as '{{\"hidden_channels\": 128}}'.") from error
-        if not isinstance(table, dict):
-            raise InputError("--kwargs must be a JSON object, such as '{\"hidden_channels\": 128}'.")
-        return table
-
-    def with_default_output(self, path: Path) -> Common:
-        """The same options, writing to `path` unless an output was named."""
-        return self if self.output is not None else replace(self, output=path)
+        return parse_kwargs(self.kwargs) or {}
 
 
 DEFAULTS = Common()
 """The default of every verb's parameter `common`."""
+
+SHARED = Shared()
+"""The same of the verbs that take no model, or several."""

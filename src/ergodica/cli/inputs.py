@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ from ergodica.errors import InputError
 if TYPE_CHECKING:
     from ergodica.system import System
 
-__all__ = ["STDIN", "Item", "formula", "read_items", "single_item"]
+__all__ = ["STDIN", "Item", "formula", "parse_kwargs", "read_items", "single_item"]
 
 STDIN = "<stdin>"
 """Stands for "-", which the parser would take for an option."""
@@ -79,3 +80,20 @@ def formula(system: System) -> str:
     first = [symbol for symbol in ("C", "H") if "C" in counts and symbol in counts]
     order = first + sorted(set(counts) - set(first))
     return "".join(symbol + (str(counts[symbol]) if counts[symbol] > 1 else "") for symbol in order)
+
+
+def parse_kwargs(kwargs: str | None) -> dict[str, Any] | None:
+    """Keyword arguments given as JSON on the command line.
+
+    Raises:
+        InputError: it is no JSON object.
+    """
+    if kwargs is None:
+        return None
+    try:
+        table = json.loads(kwargs)
+    except json.JSONDecodeError as error:
+        raise InputError(f"--kwargs is not JSON ({error}): write it as '{{\"hidden_channels\": 128}}'.") from error
+    if not isinstance(table, dict):
+        raise InputError("--kwargs must be a JSON object, such as '{\"hidden_channels\": 128}'.")
+    return table

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ergodica.cli.common import DEFAULTS, Common
+from ergodica.cli.inputs import parse_kwargs
 from ergodica.cli.output import emit, say
 from ergodica.errors import InputError
 
@@ -72,7 +73,7 @@ def import_(
     if common.output is None:
         raise InputError("Say where to write the model, for example -o model.safetensors.")
     output = common.claim(common.output)
-    potential = import_checkpoint(file, common.parameters() if common.kwargs else None, name)
+    potential = import_checkpoint(file, parse_kwargs(common.kwargs), name)
     save_model(output, potential)
     result = {"path": str(output), "name": potential.info.name, "n_parameters": potential.n_parameters}
     emit(common, result, ("", potential.info.name), _rows(_card(potential) | {"path": output}))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from ergodica.cli.common import Common
+    from ergodica.cli.common import Shared
 
 __all__ = ["emit", "plain", "progress", "say"]
 
@@ -30,7 +30,7 @@ def plain(value: Any) -> Any:
 
 
 def emit(
-    common: Common, result: Any, columns: Sequence[str] = (), rows: Iterable[Sequence[Any]] = (), title: str = ""
+    common: Shared, result: Any, columns: Sequence[str] = (), rows: Iterable[Sequence[Any]] = (), title: str = ""
 ) -> None:
     """Print the result: as JSON with `--json`, else as a table unless `--quiet`.
 
@@ -73,13 +73,13 @@ def _cell(value: Any) -> str:
     return str(value)
 
 
-def say(common: Common, sentence: str) -> None:
+def say(common: Shared, sentence: str) -> None:
     """Tell the user something on stderr, unless `--quiet`."""
     if not common.quiet:
         print(sentence, file=sys.stderr, flush=True)
 
 
-def progress(common: Common) -> Progress:
+def progress(common: Shared) -> Progress:
     """A progress bar on stderr, invisible with `--quiet` or when stderr is no terminal."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
