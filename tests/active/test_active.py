@@ -8,13 +8,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from ase import Atoms
-from ase.calculators.lj import LennardJones
 
 from ergodica.active import ActiveConfig, learn_actively, read_active_config
 from ergodica.active import loop as rounds_module
+from ergodica.active.loop import labeller_of
 from ergodica.active.options import ExploreOptions, RoundOptions, SelectOptions, TeacherOptions
-from ergodica.active.select import choose
-from ergodica.active.teacher import label, labeller_of
 from ergodica.checkpoint import load_model
 from ergodica.errors import InputError, WorkFailed
 from ergodica.files import write_structures
@@ -25,7 +23,7 @@ from ergodica.training.options import DataOptions, OptimizerOptions, RunOptions,
 
 TETRAHEDRON = 2.2 / np.sqrt(8.0) * np.array([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]])
 MEMBER = ViSNetConfig(hidden=8, layers=1, heads=2, num_rbf=4, lmax=1, max_z=10)
-TEACHER = TeacherOptions("lj", {"sigma": 2.0, "epsilon": 0.1, "rc": 20.0})
+TEACHER = TeacherOptions("ase.calculators.lj:LennardJones", {"sigma": 2.0, "epsilon": 0.1, "rc": 20.0})
 
 
 @pytest.fixture
@@ -95,31 +93,14 @@ def test_enough_is_enough(config):
     assert result.converged and len(result.rounds) == 1 and result.rounds[0].selected == ()
 
 
-def test_choice_is_of_uncertain_and_unlike_structures():
-    rng = np.random.default_rng(0)
-    near = [System([6] * 4, TETRAHEDRON + 0.001 * rng.normal(size=(4, 3))) for _ in range(5)]
-    far = [System([6] * 4, 1.2 * TETRAHEDRON), System([6] * 4, 0.8 * TETRAHEDRON)]
-    assert set(choose([*near, *far], 3, np.ones(7))) >= {5, 6}
-    assert choose([*near, *far], 1, np.array([1, 1, 9, 1, 1, 1, 1.0])) == [2]
-    assert len(choose([near[0]] * 3, 3, np.ones(3))) == 1  # copies teach nothing
-    assert choose(near, 9, np.zeros(5)) == []
-
-
 def test_teacher_is_asked_once_and_may_refuse(tmp_path):
-    class Picky(LennardJones):
-        calls = 0
-
-        def calculate(self, *arguments, **options):
-            Picky.calls += 1
-            super().calculate(*arguments, **options)
-            if self.atoms.positions[0, 0] > 5:
-                raise RuntimeError("did not converge")
-
-    systems = [System([6] * 4, TETRAHEDRON), System([6] * 4, TETRAHEDRON + 10.0)]
+    copper, strange = System([29] * 4, TETRAHEDRON), System([79, 92], [[0, 0, 0], [0, 0, 2.5]])
+    journal = tmp_path / "labels.jsonl"
     for _ in range(2):
-        (found,) = label(systems, Picky(sigma=2.0, rc=20.0), tmp_path)
-    assert Picky.calls == 2 and "did not converge" in (tmp_path / "0001.failed.txt").read_text()
+        (found,) = labeller_of(TeacherOptions("emt"))([copper, strange], journal)
     assert found.labels.energy is not None and found.labels.forces.shape == (4, 3)
+    lines = journal.read_text().splitlines()
+    assert len(lines) == 3 and "No EMT-potential for U" in lines[2]
 
 
 def test_nothing_could_be_labelled(config):
@@ -131,9 +112,9 @@ def test_nothing_could_be_labelled(config):
     ("change", "hint"),
     [
         ({"train": TrainConfig(model=MEMBER)}, "knows its uncertainty"),
-        ({"teacher": TeacherOptions("nobody")}, "'nobody' can't be imported"),
+        ({"teacher": TeacherOptions("nobody")}, "no teacher 'nobody'"),
         ({"teacher": TeacherOptions("ase.calculators.emt:EMTT")}, "EMTT"),
-        ({"teacher": TeacherOptions("ase.calculators.singlepoint:SinglePointCalculator")}, "kwargs"),
+        ({"teacher": TeacherOptions("ase.calculators.singlepoint:SinglePointCalculator")}, "does not take"),
     ],
 )
 def test_bad_use(config, change, hint):
@@ -147,7 +128,7 @@ members = 2
 [explore]
 structures = ["start.extxyz"]
 [teacher]
-calculator = "lj"
+name = "ase.calculators.lj:LennardJones"
 kwargs = {sigma = 2.0}
 """
 

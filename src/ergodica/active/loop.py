@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 
 from ergodica.active.explore import Explored, explore
-from ergodica.active.options import ActiveConfig, RoundOptions
-from ergodica.active.select import choose
-from ergodica.active.teacher import Labeller, labeller_of
+from ergodica.active.options import ActiveConfig, RoundOptions, TeacherOptions
 from ergodica.checkpoint import load_model, save_model
+from ergodica.datasets.labels import label
+from ergodica.datasets.selection import choose
+from ergodica.datasets.teachers import Teacher
 from ergodica.errors import InputError, WorkFailed
 from ergodica.files import atomic_write, read_lines, read_structures, write_structures
 from ergodica.potentials import load
@@ -30,6 +31,9 @@ from ergodica.training.splits import Splits, hold_out, read_all
 __all__ = ["ActiveResult", "Round", "learn_actively"]
 
 Say = Callable[[str], None]
+
+Labeller = Callable[[Sequence[System], Path], list[System]]
+"""Structures, and a file that keeps the answers → those that could be labelled, with their labels."""
 
 
 @dataclass(frozen=True)
@@ -119,6 +123,23 @@ def _learned(config: ActiveConfig, last: Round) -> bool:
     return last.complete == 1.0 and last.uncertain <= config.select.enough
 
 
+def labeller_of(options: TeacherOptions) -> Labeller:
+    """The labeller of a teacher.
+
+    Raises:
+        InputError: there is no such teacher, or it does not take the keyword arguments.
+    """
+    teacher = Teacher.named(options.name, options.kwargs)
+    teacher()
+
+    def labelled(structures: Sequence[System], journal: Path) -> list[System]:
+        outcomes = label(structures, teacher, journal=journal)
+        pairs = zip(structures, outcomes, strict=True)
+        return [system.with_labels(outcome.labels) for system, outcome in pairs if outcome.labels is not None]
+
+    return labelled
+
+
 def _check_ensemble(config: TrainConfig) -> None:
     model = load(config.start.model).config if config.start.model else config.model
     if not isinstance(model, EnsembleConfig):
@@ -201,9 +222,10 @@ class _Step:
 
     def _asked(self, wanted: Sequence[System]) -> list[System]:
         self.say(f"round {self.number}: labelling {len(wanted)} structures")
-        labelled = self.teacher(wanted, self.own / "labels")
+        journal = self.own / "labels.jsonl"
+        labelled = self.teacher(wanted, journal)
         if not labelled:
-            raise WorkFailed(f"The teacher could label none of {len(wanted)} structures: see '{self.own / 'labels'}'.")
+            raise WorkFailed(f"The teacher could label none of {len(wanted)} structures: see '{journal}'.")
         return labelled
 
     def _wanted(self) -> list[System]:
@@ -247,10 +269,11 @@ class _Step:
 
     def _select(self, seen: Explored) -> list[tuple[System, float]]:
         """The frames for the teacher, written down."""
-        options = self.config.select
-        able = np.flatnonzero((seen.uncertainty > options.floor) & (seen.uncertainty <= options.ceiling))
-        best = choose([seen.frames[i] for i in able], options.number, seen.uncertainty[able]) if len(able) else []
-        chosen = [(seen.frames[i], float(seen.uncertainty[i])) for i in able[np.array(best, int)]]
+        options, score = self.config.select, seen.uncertainty
+        able = bool(np.any((score >= options.floor) & (score <= options.ceiling)))
+        limits = {"floor": options.floor, "ceiling": options.ceiling}
+        best = choose(seen.frames, options.number, score, **limits).tolist() if able else []
+        chosen = [(seen.frames[i], float(score[i])) for i in best]
         if chosen:
             write_structures(self.own / "selected.extxyz", [system for system, _ in chosen])
         return chosen

@@ -109,11 +109,12 @@ class TeacherOptions:
     """Who labels.
 
     Attributes:
-        calculator: an ASE calculator, by ASE's name ("emt") or as "package.module:Class".
+        name: a teacher as `ergodica label` knows it: "emt", "xtb", "pyscf", a model, or "package.module:Class" of an
+            ASE calculator.
         kwargs: its keyword arguments.
     """
 
-    calculator: str
+    name: str
     kwargs: Mapping[str, Any] = field(default_factory=dict)
 
 
