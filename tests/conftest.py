@@ -6,7 +6,10 @@ Users run in float32, so nothing turns on 64 bits globally; a module of float64 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # phonopy's threads of several test processes wait for each other
 
 import hypothesis
 import jax
