@@ -18,12 +18,21 @@ from ergodica.training import read_config
 ROOT = Path(__file__).parents[1]
 
 
-def test_readme_python_runs_and_prints_nothing(capsys):
-    (block,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+READ_ME = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+
+
+def test_readme_relaxes_a_molecule_and_warns_of_nothing(capsys):
     names: dict = {}
-    exec(block, names)
+    exec(READ_ME[0], names)
     assert np.linalg.norm(names["predictions"][0].forces, axis=1).max() < 0.02
     assert "Traceback" not in capsys.readouterr().err
+
+
+def test_readme_computes_properties_of_crystals(capsys):
+    exec(READ_ME[1], {})
+    *constants, fit, highest = capsys.readouterr().out.splitlines()
+    assert len(constants) == 3 and all("C44" in line and line.endswith("True") for line in constants)
+    assert fit.startswith("EosFit(") and 7 < float(highest) < 9  # THz, copper
 
 
 def test_demo_writes_one_page(tmp_path, monkeypatch):
