@@ -87,6 +87,7 @@ def _dies(*_, **__):
     raise KeyboardInterrupt
 
 
+@pytest.mark.slow
 def test_enough_is_enough(config):
     satisfied = replace(config, select=SelectOptions(floor=1e2, ceiling=1e3))
     result = learn_actively(satisfied)

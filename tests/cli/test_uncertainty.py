@@ -76,6 +76,7 @@ def read_png(path) -> bool:
         return file.read(4) == b"\x89PNG"
 
 
+@pytest.mark.slow
 def test_single_model_gets_a_posterior(ergodica, extra):
     words = ("calibrate", "{f}/tiny.safetensors", "{f}/waters.xyz", "-o", "known.safetensors", "--samples", "4")
     answer = ergodica(*words, "--json", model=False)
