@@ -18,7 +18,17 @@ from ergodica.errors import InputError
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["DEFAULTS", "CrystalOptions", "Drawing", "finish", "named", "table", "write_folder"]
+__all__ = [
+    "DEFAULTS",
+    "CrystalOptions",
+    "Displacements",
+    "Drawing",
+    "Expansion",
+    "finish",
+    "named",
+    "table",
+    "write_folder",
+]
 
 
 @Parameter(name="*")
@@ -48,6 +58,48 @@ class CrystalOptions(Common):
 
 DEFAULTS = CrystalOptions()
 """The default of these verbs' parameter `common`."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Displacements:
+    """Options of the verbs that displace atoms."""
+
+    supercell: Annotated[tuple[int, int, int] | None, Parameter(negative="", show_default=False)] = None
+    """Multiples of the cell as given, such as 2 2 2; by default the conventional cell is repeated up to --length."""
+
+    length: float = 10.0
+    """Least distance between opposite faces of the supercell, Å."""
+
+    displacement: float = 0.01
+    """How far an atom is moved, Å."""
+
+    symprec: float = 0.01
+    """How far atoms may be from their symmetric places, Å."""
+
+    fmax: float = 1e-3
+    """Largest force allowed after a relaxation, eV/Å."""
+
+    steps: int = 300
+    """Steps of a relaxation after which to give up."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Expansion(Displacements):
+    """Options of the verbs that need phonons at several volumes."""
+
+    volumes: int = 7
+    """Volumes at which phonons are computed, at least 5."""
+
+    expansion: float = 1.08
+    """Largest volume, relative to that of the static crystal."""
+
+    mesh: float = 60.0
+    """Length that sets the mesh of q-points, Å."""
+
+    t_max: float = 1000.0
+    """Highest temperature, K."""
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from ergodica.cli.crystals import DEFAULTS, CrystalOptions, Drawing, named, table, write_folder
+from dataclasses import asdict
+
+from ergodica.cli.crystals import DEFAULTS, CrystalOptions, Drawing, Expansion, named, table, write_folder
 from ergodica.cli.output import emit, say
-from ergodica.cli.phonons import Supercell
 from ergodica.cli.predict import atoms_of
 from ergodica.cli.session import CompileWatch
 from ergodica.errors import InputError
@@ -13,24 +14,18 @@ from ergodica.properties.options import QuasiharmonicOptions
 __all__ = ["phase_diagram"]
 
 
-def phase_diagram(  # noqa: PLR0913  one parameter an option
+EXPANSION = Expansion()
+
+
+def phase_diagram(
     first: str,
     second: str,
     /,
     *,
     p_max: float = 10.0,
     p_step: float = 0.5,
-    t_max: float = 1000.0,
     t_step: float = 20.0,
-    volumes: int = 7,
-    expansion: float = 1.08,
-    supercell: Supercell = None,
-    length: float = 10.0,
-    displacement: float = 0.01,
-    mesh: float = 60.0,
-    symprec: float = 0.01,
-    fmax: float = 1e-3,
-    steps: int = 300,
+    how: Expansion = EXPANSION,
     common: CrystalOptions = DEFAULTS,
 ) -> None:
     """Phase diagram of two polymorphs over temperature and pressure, from quasi-harmonic free energies.
@@ -45,33 +40,10 @@ def phase_diagram(  # noqa: PLR0913  one parameter an option
         Highest pressure, GPa.
     p_step
         Step of the pressures, GPa.
-    t_max
-        Highest temperature, K.
     t_step
         Step of the temperatures, K.
-    volumes
-        Volumes at which phonons are computed, at least 5.
-    expansion
-        Largest volume, relative to that of the static crystal.
-    supercell
-        Multiples of the cells as given; by default the conventional cells are repeated up to --length.
-    length
-        Least distance between opposite faces of the supercell, Å.
-    displacement
-        How far an atom is moved, Å.
-    mesh
-        Length that sets the mesh of q-points, Å.
-    symprec
-        How far atoms may be from their symmetric places, Å.
-    fmax
-        Largest force allowed after a relaxation, eV/Å.
-    steps
-        Steps of a relaxation after which to give up.
     """
-    options = QuasiharmonicOptions(
-        volumes, expansion, p_max, p_step, t_max, t_step, supercell, length, displacement, mesh, symprec, fmax, steps,
-        common.precision,
-    )  # fmt: skip
+    options = QuasiharmonicOptions(p_max=p_max, p_step=p_step, t_step=t_step, precision=common.precision, **asdict(how))
     common.begin()
     items = named([first, second])
     if len(items) != 2:

@@ -2,38 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
-
-from cyclopts import Parameter
+from dataclasses import asdict
+from typing import Any
 
 from ergodica.cli.common import Flag
-from ergodica.cli.crystals import DEFAULTS, CrystalOptions, Drawing, finish, named, table
+from ergodica.cli.crystals import DEFAULTS, CrystalOptions, Displacements, Drawing, finish, named, table
 from ergodica.cli.output import emit, say
 from ergodica.cli.predict import atoms_of
 from ergodica.cli.session import CompileWatch
 from ergodica.properties.options import PhononOptions
 
-__all__ = ["Supercell", "phonons"]
-
-Supercell = Annotated[tuple[int, int, int] | None, Parameter(negative="", show_default=False)]
-"""Three multiples, such as --supercell 2 2 2."""
+__all__ = ["phonons"]
 
 COLUMNS = ("file", "index", "formula", "lowest / THz", "highest / THz", "imaginary", "Cv(300 K) / J/mol/K")
 KEYS = ("min_frequency_THz", "max_frequency_THz", "imaginary_modes", "heat_capacity_300K_J_per_mol_K")
 
 
-def phonons(  # noqa: PLR0913  one parameter an option
+MOVES = Displacements()
+
+
+def phonons(
     *files: str,
-    supercell: Supercell = None,
-    length: float = 10.0,
-    displacement: float = 0.01,
     no_relax: Flag = False,
     mesh: float = 100.0,
     t_max: float = 1000.0,
     t_step: float = 10.0,
-    symprec: float = 0.01,
-    fmax: float = 1e-3,
-    steps: int = 300,
+    how: Displacements = MOVES,
     common: CrystalOptions = DEFAULTS,
 ) -> None:
     """Phonons of every crystal in the files, relaxed first; thermal functions are per mole of primitive cells.
@@ -44,12 +38,6 @@ def phonons(  # noqa: PLR0913  one parameter an option
     ----------
     files
         Anything ASE reads, with many frames allowed; - is stdin (extxyz).
-    supercell
-        Multiples of the cell as given; by default the conventional cell is repeated up to --length.
-    length
-        Least distance between opposite faces of the supercell, Å.
-    displacement
-        How far an atom is moved, Å.
     no_relax
         Take atoms and cell as they are, with a warning if they are not at rest.
     mesh
@@ -58,15 +46,9 @@ def phonons(  # noqa: PLR0913  one parameter an option
         Highest temperature, K.
     t_step
         Step of the temperatures, K.
-    symprec
-        How far atoms may be from their symmetric places, Å.
-    fmax
-        Largest force allowed after a relaxation, eV/Å.
-    steps
-        Steps of a relaxation after which to give up.
     """
     options = PhononOptions(
-        supercell, length, displacement, not no_relax, mesh, t_max, t_step, symprec, fmax, steps, common.precision
+        relax=not no_relax, mesh=mesh, t_max=t_max, t_step=t_step, precision=common.precision, **asdict(how)
     )
     common.begin()
     items = named(files)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
-from ergodica.cli.crystals import DEFAULTS, CrystalOptions, Drawing, finish, named
+from ergodica.cli.crystals import DEFAULTS, CrystalOptions, Drawing, Expansion, finish, named
 from ergodica.cli.output import emit, say
-from ergodica.cli.phonons import Supercell
 from ergodica.cli.predict import atoms_of
 from ergodica.cli.session import CompileWatch
 from ergodica.properties.options import QuasiharmonicOptions
@@ -23,21 +23,15 @@ KEYS = (
 )
 
 
-def quasiharmonic(  # noqa: PLR0913  one parameter an option
+EXPANSION = Expansion()
+
+
+def quasiharmonic(
     *files: str,
     p_max: float = 0.0,
     p_step: float = 1.0,
-    t_max: float = 1000.0,
     t_step: float = 10.0,
-    volumes: int = 7,
-    expansion: float = 1.08,
-    supercell: Supercell = None,
-    length: float = 10.0,
-    displacement: float = 0.01,
-    mesh: float = 60.0,
-    symprec: float = 0.01,
-    fmax: float = 1e-3,
-    steps: int = 300,
+    how: Expansion = EXPANSION,
     common: CrystalOptions = DEFAULTS,
 ) -> None:
     """Thermal expansion, bulk modulus, heat capacity and G(T, P) of every crystal in the files.
@@ -52,33 +46,10 @@ def quasiharmonic(  # noqa: PLR0913  one parameter an option
         Highest pressure, GPa.
     p_step
         Step of the pressures, GPa.
-    t_max
-        Highest temperature, K.
     t_step
         Step of the temperatures, K.
-    volumes
-        Volumes at which phonons are computed, at least 5.
-    expansion
-        Largest volume, relative to that of the static crystal.
-    supercell
-        Multiples of the cell as given; by default the conventional cell is repeated up to --length.
-    length
-        Least distance between opposite faces of the supercell, Å.
-    displacement
-        How far an atom is moved, Å.
-    mesh
-        Length that sets the mesh of q-points, Å.
-    symprec
-        How far atoms may be from their symmetric places, Å.
-    fmax
-        Largest force allowed after a relaxation, eV/Å.
-    steps
-        Steps of a relaxation after which to give up.
     """
-    options = QuasiharmonicOptions(
-        volumes, expansion, p_max, p_step, t_max, t_step, supercell, length, displacement, mesh, symprec, fmax, steps,
-        common.precision,
-    )  # fmt: skip
+    options = QuasiharmonicOptions(p_max=p_max, p_step=p_step, t_step=t_step, precision=common.precision, **asdict(how))
     common.begin()
     items = named(files)
     from ergodica.properties.quasiharmonic import quasiharmonic as library_quasiharmonic
