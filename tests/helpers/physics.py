@@ -28,7 +28,7 @@ VISNETS = [  # every pair of options occurs in some row
     {"lmax": 1, "vertex": "node", "vecnorm": "max_min", "rbf": "expnorm", "smooth": True, "activation": "ssp"},
 ]
 
-M3GNETS = [{"kind": "m3gnet", "threebody_cutoff": 2.4}]
+M3GNETS = [{"kind": "m3gnet", "threebody_cutoff": 2.4}, {"kind": "m3gnet", "threebody_cutoff": 2.4, "core": True}]
 
 GRAPHORMERS = [{"kind": "graphormer"}]
 

@@ -152,3 +152,12 @@ def test_lone_atom_and_symmetric_sites_stay_finite(options):
         (crystal,) = evaluate(potential, [System([8], [[0.1, 0, 0]], cube, np.ones(3, bool))], ROOM)
         close(crystal.forces, np.zeros((1, 3)))
         close(crystal.virial, np.eye(3) * np.trace(crystal.virial) / 3)
+
+
+def test_a_core_keeps_atoms_apart():
+    """Whatever the network says, two atoms repel each other more and more."""
+    dimers = [System([14, 8], np.array([[0.0, 0, 0], [distance, 0, 0]])) for distance in (0.8, 0.5, 0.2, 0.05)]
+    found = evaluate(small_potential(**M3GNETS[-1]), dimers, ROOM)
+    push = [one.forces[1, 0] for one in found]
+    assert push[0] > 10 and push == sorted(push)
+    assert found[-1].energy > 10_000

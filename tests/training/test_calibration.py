@@ -134,9 +134,11 @@ def test_energy_is_linear_in_the_last_layer(kind, labelled):
         np.testing.assert_allclose(found.forces, factor * normal.forces, atol=1e-4)
 
 
-def test_features_are_derivatives_with_respect_to_the_last_layer(members, labelled):
+@pytest.mark.parametrize("kind", ["visnet", "m3gnet"])
+def test_features_are_derivatives_with_respect_to_the_last_layer(kind, members, labelled):
     """The Gauss-Newton matrix of one structure, from finite differences of energy and forces."""
-    base, system = members[0], labelled[0]
+    core = {"units": 4, "blocks": 1, "threebody_cutoff": 2.4, "core": True}  # which no layer has a part in
+    base, system = members[0] if kind == "visnet" else small_potential(0, kind, **core), labelled[0]
     features = _Features(base)
     matrix = features.gauss_newton([system])
     (centre,) = predict(base, system)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from ergodica.elements import COVALENT_RADII
 from ergodica.nn.radial import polynomial_cutoff
+from ergodica.system import Neighbors
 from ergodica.units import BOHR, HARTREE
 
-__all__ = ["zbl_energy"]
+__all__ = ["repulsion", "zbl_energy"]
 
 SCREENING = ((0.18175, 3.19980), (0.50986, 0.94229), (0.28022, 0.40290), (0.02817, 0.20162))
 
@@ -33,3 +34,18 @@ def zbl_energy(first: Int[Array, "*e"], second: Int[Array, "*e"], distance: Floa
     reach = radii[first] + radii[second]
     fade = polynomial_cutoff(distance / reach, 1.0)
     return HARTREE * BOHR * one * two / distance * phi * fade
+
+
+def repulsion(
+    numbers: Int[Array, " A"], distance: Float[Array, "A K"], valid: Bool[Array, "A K"], neighbors: Neighbors
+) -> Float[Array, " A"]:
+    """Each atom's half of the energies of its pairs, eV (see `zbl_energy`).
+
+    Args:
+        numbers: atomic numbers, 0 for padding.
+        distance: length of each edge, Å, positive also where there is none.
+        valid: where there is an edge.
+        neighbors: who is at its other end.
+    """
+    pair = zbl_energy(jnp.broadcast_to(numbers[:, None], distance.shape), numbers[neighbors.index], distance)
+    return 0.5 * jnp.sum(jnp.where(valid, pair, 0.0), axis=1)

@@ -23,6 +23,10 @@ class ModelConfig(Protocol):
         """What is predicted; "energy" for a potential."""
 
     @property
+    def in_ev(self) -> bool:
+        """Whether the output is in eV, as with a repulsive core; else training chooses its unit."""
+
+    @property
     def max_z(self) -> int:
         """Size of the element tables: atomic numbers below it are known."""
 

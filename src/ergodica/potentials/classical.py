@@ -15,7 +15,7 @@ from ergodica.config import from_dict
 from ergodica.elements import COVALENT_RADII, SYMBOLS
 from ergodica.errors import InputError
 from ergodica.nn.geometry import safe_norm
-from ergodica.nn.repulsion import zbl_energy
+from ergodica.nn.repulsion import repulsion
 from ergodica.potentials.heads import AtomOutput
 from ergodica.potentials.potential import Info, Potential
 from ergodica.system import Neighbors
@@ -52,6 +52,7 @@ class LennardJonesConfig:
 
     head: ClassVar[str] = "energy"
     loops: ClassVar[bool] = False
+    in_ev: ClassVar[bool] = True
     last_layer: ClassVar[str] = ""  # there are no parameters
     max_z: ClassVar[int] = len(SYMBOLS)
 
@@ -93,6 +94,7 @@ class ZBLConfig:
 
     head: ClassVar[str] = "energy"
     loops: ClassVar[bool] = False
+    in_ev: ClassVar[bool] = True
     last_layer: ClassVar[str] = ""  # there are no parameters
     max_z: ClassVar[int] = len(COVALENT_RADII)
     cutoff: ClassVar[float] = 2 * max(COVALENT_RADII)
@@ -110,8 +112,7 @@ class ZBL(nn.Module):
     def __call__(self, numbers: Int[Array, " A"], vectors: Float[Array, "A K 3"], neighbors: Neighbors) -> AtomOutput:
         """Half of each pair's energy goes to each of its atoms."""
         length, valid = _distances(vectors, neighbors, self.config.cutoff)
-        pair = zbl_energy(jnp.broadcast_to(numbers[:, None], length.shape), numbers[neighbors.index], length)
-        return _output(0.5 * jnp.sum(jnp.where(valid, pair, 0.0), axis=1))
+        return _output(repulsion(numbers, length, valid, neighbors))
 
 
 EMT_TABLE = {
@@ -143,6 +144,7 @@ class EMTConfig:
 
     head: ClassVar[str] = "energy"
     loops: ClassVar[bool] = False
+    in_ev: ClassVar[bool] = True
     last_layer: ClassVar[str] = ""  # there are no parameters
     max_z: ClassVar[int] = len(SYMBOLS)
     cutoff: ClassVar[float] = FADE_MIDDLE + 0.5

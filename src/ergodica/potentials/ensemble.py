@@ -91,6 +91,11 @@ class EnsembleConfig:
         return self.member.loops
 
     @property
+    def in_ev(self) -> bool:
+        """That of the member."""
+        return self.member.in_ev
+
+    @property
     def head(self) -> str:
         """What is predicted."""
         return self.member.head

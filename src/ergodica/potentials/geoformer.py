@@ -46,6 +46,7 @@ class GeoformerConfig:
         smooth: let every message vanish at the cut-off, which the published form (False) does not.
     """
 
+    in_ev: ClassVar[bool] = False
     last_layer: ClassVar[str] = "head/dense_1"
 
     hidden: int = 512

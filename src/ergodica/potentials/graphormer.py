@@ -51,6 +51,7 @@ class GraphormerConfig:
         smooth: let attention fade out towards the cut-off, which the published form (False) does not.
     """
 
+    in_ev: ClassVar[bool] = False
     last_layer: ClassVar[str] = "energy_1"
 
     hidden: int = 768

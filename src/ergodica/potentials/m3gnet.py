@@ -24,6 +24,7 @@ from ergodica.nn.layers import Dense, Projections
 from ergodica.nn.memory import recomputed
 from ergodica.nn.pairs import gather, slot_sum, spread
 from ergodica.nn.radial import smooth_bessel_basis, smooth_bessel_constants
+from ergodica.nn.repulsion import repulsion
 from ergodica.nn.threebody import THREEBODY, threebody_sum
 from ergodica.potentials.heads import AtomOutput
 from ergodica.system import Neighbors
@@ -45,6 +46,7 @@ class M3GNetConfig:
         threebody_cutoff: longest edge of an angle, Å.
         max_z: atomic numbers below it are known.
         single_constants: constants of the radial basis rounded to single precision, as in the published program.
+        core: add the repulsion of the screened nuclei (`nn.repulsion`), so that atoms never fuse.
     """
 
     head: ClassVar[str] = "energy"
@@ -57,6 +59,12 @@ class M3GNetConfig:
     threebody_cutoff: float = 4.0
     max_z: int = 95
     single_constants: bool = False
+    core: bool = False
+
+    @property
+    def in_ev(self) -> bool:
+        """Whether the output is in eV."""
+        return self.core
 
     def __post_init__(self) -> None:
         if min(self.units, self.blocks) < 1:
@@ -99,6 +107,8 @@ class M3GNet(nn.Module):
             x, e = M3GNetBlock(config.units, self.recompute, name=f"block_{block}")(x, e, radial, angles, neighbors)
         scale = self.param("element_scale", nn.initializers.ones, (config.max_z,))
         energies = self._readout(x) * scale.astype(x.dtype)[numbers]
+        if config.core:
+            energies = energies + repulsion(numbers, length, valid, neighbors)
         return AtomOutput(energies, jnp.zeros((len(numbers), 3), x.dtype))
 
     def _readout(self, x: Float[Array, "A U"]) -> Float[Array, " A"]:

@@ -59,6 +59,7 @@ class ViSNetConfig:
             on sites of high symmetry; 0 is the published form, whose forces and stresses have a cusp there.
     """
 
+    in_ev: ClassVar[bool] = False
     last_layer: ClassVar[str] = "head/block_1/update_1"
 
     hidden: int = 128

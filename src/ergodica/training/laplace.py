@@ -94,7 +94,8 @@ def _evidence(curvature: Float[np.ndarray, " P"], values: Float[np.ndarray, " P"
 class _Features:
     """Derivatives of energies and forces with respect to the parameters of the last layer.
 
-    As the energy is linear in them, the derivative is what the network gives with a unit vector for its last layer.
+    As the energy is linear in them, the derivative is what the network gives with a unit vector for its last layer,
+    less what it gives without (a repulsive core).
 
     Args:
         potential: a single model.
@@ -123,7 +124,7 @@ class _Features:
     def gauss_newton(self, systems: Sequence[System]) -> Float[np.ndarray, "P P"]:
         """Sum over the labels of the outer product of their features, over the variance of the errors."""
         total = len(self.values)
-        padded = -(-total // AT_ONCE) * AT_ONCE
+        padded = (total // AT_ONCE + 1) * AT_ONCE  # at least one row of zeros
         units = np.eye(padded, total).reshape(-1, AT_ONCE, total)
         groups = [placed_params(self.potential.with_params(self.params_with(rows)), "float32") for rows in units]
         energy_variance, forces_variance = self._variances(systems)
@@ -131,9 +132,11 @@ class _Features:
         function, scale = _compiled(self._config), self.potential.energy_scale
         for members, batch in batches(self.potential, systems):
             with scope("float32"):
-                found = [jax.tree.map(np.asarray, function(params, batch)) for params in groups]
-            energies = scale.scale * np.concatenate([one.energies for one in found]).astype(np.float64)[:total]
-            forces = scale.scale * np.concatenate([one.forces for one in found]).astype(np.float64)[:total]
+                found = [[np.asarray(leaf) for leaf in function(params, batch)[:2]] for params in groups]
+            energies, forces = (
+                scale.scale * (every[:total] - every[total]).astype(np.float64)
+                for every in (np.concatenate(parts) for parts in zip(*found, strict=True))
+            )
             start = 0
             for system in (systems[index] for index in members):
                 own = slice(start, start + len(system))

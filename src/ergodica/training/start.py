@@ -33,7 +33,7 @@ def starting_potential(config: TrainConfig, systems: Sequence[System]) -> Potent
     _check_head(config.model.head)
     labelled = [s for s in systems if s.labels.energy is not None]
     reference = fit_reference(labelled, [s.labels.energy for s in labelled if s.labels.energy is not None])
-    scale = EnergyScale(scale=force_scale(systems), reference=reference)
+    scale = EnergyScale(scale=1.0 if config.model.in_ev else force_scale(systems), reference=reference)
     return Potential.create(config.model, config.run.seed, energy_scale=scale)
 
 
