@@ -12,6 +12,8 @@ from ergodica.errors import InputError
 from ergodica.potentials.potential import EnergyScale
 from ergodica.system import Labels, System
 from ergodica.training.data import Loader, chunks, fit_reference, force_scale, make_targets, prepare
+from ergodica.training.options import LossOptions
+from ergodica.training.splits import read_all
 from tests.training.conftest import OFFSETS, toy
 
 
@@ -41,7 +43,27 @@ def test_every_structure_once(count, size, length, devices):
     assert sorted(energies(loader)) == list(range(1, count + 1))
     planned = [i for _, batches in loader.plan(None) for members in batches for i in members]
     assert sorted(planned) == list(range(count))
-    assert loader.steps() == sum(len(batches) // devices for _, batches in loader.plan(np.random.default_rng(5)))
+    for capacity, batches in loader.plan(np.random.default_rng(5)):
+        for members in batches:
+            assert loader.sizes[members].sum() <= capacity.atoms and len(members) <= capacity.systems
+
+
+@given(size=st.integers(1, 6), seed=st.integers(0, 99))
+def test_structures_of_one_size_make_batches_of_the_size_asked_for(size, seed):
+    loader = Loader(prepare([mixed(1)[0]] * 13, 5.0, EnergyScale()), size, 3, loops=True)
+    found = [len(members) for _, batches in loader.plan(np.random.default_rng(seed)) for members in batches]
+    assert sorted(found, reverse=True) == [size] * (13 // size) + [13 % size] * (13 % size > 0)
+    assert loader.steps() == len(found)
+
+
+def test_structures_of_many_sizes_fill_their_batches():
+    rng = np.random.default_rng(0)
+    chains = [System(np.ones(n), np.arange(n)[:, None] * [1.5, 0, 0]) for n in rng.integers(1, 40, 400)]
+    samples = prepare([chain.with_labels(Labels(energy=1.0)) for chain in chains], 2.0, EnergyScale())
+    loader = Loader(samples, 8, 1, loops=False)
+    plan = [(room, members) for room, batches in loader.plan(rng) for members in batches]
+    assert np.mean([len(members) for _, members in plan]) == pytest.approx(8, rel=0.15)
+    assert sum(loader.sizes) > 0.8 * sum(room.atoms for room, _ in plan)
 
 
 def test_order_is_that_of_seed_and_epoch():
@@ -89,6 +111,17 @@ def test_force_scale():
 def test_unlabelled_structures_are_refused():
     with pytest.raises(InputError, match="no energy, forces or stress"):
         prepare([System.from_ase(molecule("H2O"), "water")], 5.0, EnergyScale())
+
+
+def test_labels_may_be_missing_only_where_that_is_said(tmp_path):
+    (tmp_path / "relaxed.extxyz").write_text(
+        '1\nLattice="3 0 0 0 3 0 0 0 3" Properties=species:S:1:pos:R:3:forces:R:3 pbc="T T T"\nCu 0 0 0 0 0 0\n'
+    )
+    files = [str(tmp_path / "relaxed.extxyz")]
+    with pytest.raises(InputError, match="no energy, which is needed"):
+        read_all(files, LossOptions())
+    (system,) = read_all(files, LossOptions(), partial=True)
+    assert system.labels.energy is None and not system.labels.forces.any()
 
 
 def test_missing_labels_weigh_nothing():

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import jax
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from ergodica.buckets import cheapest_ranges
 from ergodica.elements import SYMBOLS
@@ -21,7 +21,7 @@ __all__ = ["Chunk", "Loader", "Sample", "Targets", "chunks", "fit_reference", "f
 
 # share of all slots that one more batch shape must spare
 WORTH_COMPILING = 0.02
-# structures whose slots differ by less than 6 % are never told apart
+# numbers of neighbours that differ by less than 6 % are never told apart
 LEVELS_PER_E = 16
 
 
@@ -117,29 +117,50 @@ def _width(sample: Sample, loops: bool) -> int:
 
 
 def buckets(samples: Sequence[Sample], batch_size: int, loops: bool) -> list[tuple[Capacity, np.ndarray]]:
-    """Group structures of like size; every group has one batch shape.
+    """Group structures of like numbers of neighbours; every group has one batch shape.
 
-    Another group costs a compilation, so it has to spare `WORTH_COMPILING` of the padded slots.
+    A batch has room for `batch_size` structures of one size; where sizes differ, for as many atoms as so many have on
+    average. Another group costs a compilation, so it has to spare `WORTH_COMPILING` of the padded slots.
     """
     sizes = np.array([len(s.system) for s in samples])
     widths = np.array([max(_width(s, loops), 1) for s in samples])
-    slots = sizes * widths
-    levels, level = np.unique((LEVELS_PER_E * np.log(slots)).astype(int), return_inverse=True)
+    levels, level = np.unique((LEVELS_PER_E * np.log(widths)).astype(int), return_inverse=True)
     members = [np.flatnonzero(level == k) for k in range(len(levels))]
-    widest = [int(widths[inside].max()) for inside in members]
-    largest = [np.sort(sizes[inside])[-batch_size:] for inside in members]
-
-    def capacity(start: int, end: int) -> Capacity:
-        # the largest batch that can occur; never overflows whatever the shuffle
-        atoms = np.sort(np.concatenate(largest[start:end]))[-batch_size:].sum()
-        return Capacity(int(atoms), max(widest[start:end]), batch_size)
+    worth = WORTH_COMPILING * float(sizes @ widths)
 
     def cost(start: int, end: int) -> float:
-        shape, count = capacity(start, end), sum(map(len, members[start:end]))
-        return shape.atoms * shape.width * -(-count // batch_size) + WORTH_COMPILING * slots.sum()
+        inside = np.concatenate(members[start:end])
+        room, batches = _room(sizes[inside], batch_size)
+        return room.atoms * widths[inside].max() * batches + worth
 
-    ranges = cheapest_ranges(len(levels), cost)
-    return [(capacity(start, end), np.sort(np.concatenate(members[start:end]))) for start, end in ranges]
+    found = []
+    for start, end in cheapest_ranges(len(levels), cost):
+        inside = np.sort(np.concatenate(members[start:end]))
+        room, _ = _room(sizes[inside], batch_size)
+        found.append((replace(room, width=int(widths[inside].max())), inside))
+    return found
+
+
+def _room(sizes: Int[np.ndarray, " S"], batch_size: int) -> tuple[Capacity, float]:
+    """Atoms and structures that a batch of structures of these sizes holds, and how many batches to expect."""
+    largest, mean = int(sizes.max()), float(sizes.mean())
+    if largest == sizes.min():
+        return Capacity(batch_size * largest, 1, batch_size), -(-len(sizes) // batch_size)
+    lost = 0.5 * float((sizes**2).mean()) / mean  # half of the structure that did not fit any more
+    atoms = max(round(batch_size * mean + lost), largest)
+    kept = min((atoms - lost) / mean, 2 * batch_size)
+    return Capacity(atoms, 1, 2 * batch_size), -(-len(sizes) // max(kept, 1))
+
+
+def filled(members: Int[np.ndarray, " M"], sizes: Int[np.ndarray, " S"], room: Capacity) -> list[np.ndarray]:
+    """Batches of structures in the order given, each closed when the next structure finds no room."""
+    starts, atoms = [0], 0
+    for place, size in enumerate(sizes[members]):
+        atoms += int(size)
+        if atoms > room.atoms or place - starts[-1] == room.systems:
+            starts.append(place)
+            atoms = int(size)
+    return np.split(members, starts[1:])
 
 
 def make_targets(samples: Sequence[Sample], capacity: Capacity) -> Targets:
@@ -179,7 +200,7 @@ class Loader:
 
     Attributes:
         samples: prepared structures.
-        batch_size: structures of a batch.
+        batch_size: structures of a batch; their mean number where sizes differ.
         length: steps of a chunk.
         loops: whether the graph has loops.
         devices: batches of a step.
@@ -200,6 +221,11 @@ class Loader:
         """The batch shapes and whom each holds, the same in every epoch."""
         return buckets(self.samples, self.batch_size, self.loops)
 
+    @cached_property
+    def sizes(self) -> Int[np.ndarray, " S"]:
+        """Number of atoms of each structure."""
+        return np.array([len(sample.system) for sample in self.samples])
+
     def plan(self, rng: np.random.Generator | None) -> list[tuple[Capacity, list[np.ndarray]]]:
         """Indices of every chunk of an epoch; in the given order when `rng` is None (validation)."""
         chosen = self._chosen(rng)
@@ -207,7 +233,7 @@ class Loader:
         for capacity, everyone in self.groups:
             members = everyone[np.isin(everyone, chosen)]
             members = members if rng is None else rng.permutation(members)
-            batches = [members[i : i + self.batch_size] for i in range(0, len(members), self.batch_size)]
+            batches = filled(members, self.sizes, capacity) if len(members) else []
             batches += [members[:0]] * (-len(batches) % self.devices)
             span = self.length * self.devices
             plan += [(capacity, batches[i : i + span]) for i in range(0, len(batches), span)]
@@ -231,7 +257,7 @@ class Loader:
         return stacked(parts, self.length, self.devices)
 
     def steps(self) -> int:
-        """Optimiser steps of an epoch."""
+        """Optimiser steps of an epoch; where sizes differ, those of a typical one."""
         return sum(len(batches) // self.devices for _, batches in self.plan(np.random.default_rng(0)))
 
 

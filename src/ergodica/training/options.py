@@ -46,6 +46,8 @@ class DataOptions:
         validation_fraction: share of `train` set aside when `validation` is empty.
         test: files evaluated once, with the final model.
         shuffle_split: draw the validation share at random (False takes the last ones).
+        partial: whether structures may lack energies or forces, as relaxed crystals of which a table says no more than
+            where their atoms are.
     """
 
     train: tuple[str, ...] = ()
@@ -53,6 +55,7 @@ class DataOptions:
     validation_fraction: float = 0.1
     test: tuple[str, ...] = ()
     shuffle_split: bool = True
+    partial: bool = False
 
 
 @dataclass(frozen=True)
@@ -126,7 +129,7 @@ class RunOptions:
 
     Attributes:
         epochs: passes over the training set.
-        batch_size: structures a step, on each device.
+        batch_size: structures a step, on each device; their mean number where structures differ in size.
         steps_per_call: optimiser steps fused into one call of the device.
         validate_every: epochs between validations.
         patience: validations without improvement before the run ends; 0 never ends it early.

@@ -29,24 +29,27 @@ def read_splits(config: TrainConfig) -> tuple[Splits, list[System]]:
     Raises:
         InputError: a file is missing or damaged, lacks a label the loss asks for, or nothing is left to train on.
     """
-    data, loss = config.data, config.loss
+    data = config.data
     if not data.train:
         raise InputError("There are no training structures: set [data] train.")
-    train, validation = read_all(data.train, loss), read_all(data.validation, loss)
+    train, validation, replay, test = (
+        read_all(files, config.loss, data.partial)
+        for files in (data.train, data.validation, config.start.replay, data.test)
+    )
     if not validation:
         train, validation = hold_out(train, data.validation_fraction, data.shuffle_split, config.run.seed)
-    return Splits(train, validation, read_all(config.start.replay, loss)), read_all(data.test, loss)
+    return Splits(train, validation, replay), test
 
 
-def read_all(files: Sequence[str], loss: LossOptions) -> list[System]:
-    """The structures of several files, each with the energies and forces that the loss asks for.
+def read_all(files: Sequence[str], loss: LossOptions, partial: bool = False) -> list[System]:
+    """The structures of several files, each with the energies and forces that the loss asks for, unless `partial`.
 
     Raises:
         InputError: a file is missing or damaged, or lacks a label.
     """
     from ergodica.files import read_structures
 
-    needs = [label for label in ("energy", "forces") if getattr(loss, label) > 0]
+    needs = [label for label in ("energy", "forces") if getattr(loss, label) > 0 and not partial]
     return [system for file in files for system in read_structures(file, needs=needs)]
 
 
