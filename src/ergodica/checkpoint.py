@@ -19,12 +19,14 @@ from ergodica.errors import InputError
 from ergodica.files import atomic_write
 from ergodica.potentials.ensemble import Calibration, EnsembleConfig
 from ergodica.potentials.potential import CONFIGS, EnergyScale, Info, ModelConfig, Potential
+from ergodica.potentials.property import PropertyConfig
 
 __all__ = ["load_model", "load_tree", "read_header", "save_model", "save_tree"]
 
 MODEL_FORMAT = "ergodica-model"
 VERSION = 1
-ENSEMBLE = "ensemble"
+WRAPPERS: dict[str, tuple[type, str]] = {"ensemble": (EnsembleConfig, "member"), "property": (PropertyConfig, "trunk")}
+"""Configurations around another one, and the field that holds it."""
 
 
 def save_tree(path: str | Path, tree: Any, header: Mapping[str, Any]) -> None:
@@ -117,20 +119,22 @@ def save_model(path: str | Path, potential: Potential) -> None:
 
 
 def _config_header(config: ModelConfig) -> tuple[str, dict[str, Any]]:
-    """Name of the architecture and its options; an ensemble's hold those of its members."""
+    """Name of the architecture and its options; those of a configuration around another hold that one's."""
     options = asdict(config)  # type: ignore[call-overload]
-    if isinstance(config, EnsembleConfig):
-        kind, member = _config_header(config.member)
-        return ENSEMBLE, {"kind": kind, **options, "member": member}
+    for name, (wrapper, field) in WRAPPERS.items():
+        if isinstance(config, wrapper):
+            kind, inner = _config_header(getattr(config, field))
+            return name, {"kind": kind, **options, field: inner}
     return next(name for name, cls in CONFIGS.items() if isinstance(config, cls)), options
 
 
 def _read_config(kind: Any, options: Mapping[str, Any], path: str | Path) -> ModelConfig:
     """The architecture that `_config_header` described."""
-    if kind == ENSEMBLE:
-        rest = {key: value for key, value in options.items() if key not in ("kind", "member")}
-        member = _read_config(options.get("kind"), options.get("member", {}), path)
-        return from_dict(EnsembleConfig, {**rest, "member": member}, f"{path}: config")
+    if kind in WRAPPERS:
+        wrapper, field = WRAPPERS[kind]
+        rest = {key: value for key, value in options.items() if key not in ("kind", field)}
+        inner = _read_config(options.get("kind"), options.get(field, {}), path)
+        return from_dict(wrapper, {**rest, field: inner}, f"{path}: config")
     if kind not in CONFIGS:
         raise InputError(f"'{path}' holds a '{kind}', which this version does not know.")
     return from_dict(CONFIGS[kind], options, f"{path}: config")

@@ -28,6 +28,7 @@ from ergodica.potentials.potential import (
     compiled_spread,
     property_function,
 )
+from ergodica.potentials.property import PropertyConfig
 from ergodica.runtime import keep_freed_memory
 from ergodica.system import Batch, System, as_systems
 from ergodica.uncertainty import Uncertainty, physical_spread, require_spread
@@ -82,7 +83,7 @@ class PropertyPrediction:
     """What a model with another head says of one structure.
 
     Attributes:
-        kind: the head: "dipole", "extent" or "vector".
+        kind: the head: "dipole", "extent", "vector", or the name of a learnt property.
         value: a number, or one vector an atom [N, 3], in the units the model was trained on.
     """
 
@@ -320,9 +321,12 @@ def physical(scale: EnergyScale, table: Float[np.ndarray, " Z"], system: System,
 
 
 def _property(potential: Potential, system: System, value: Any) -> PropertyPrediction:
-    value = np.asarray(value, np.float64) + potential.energy_scale.shift
+    config, scale = potential.config, potential.energy_scale
+    value = np.asarray(value, np.float64) + scale.shift
+    if isinstance(config, PropertyConfig):
+        value = (value + scale.table()[system.numbers].sum()) / (len(system) if config.average else 1)
     _check_finite(system, value)
-    return PropertyPrediction(potential.config.head, value if value.ndim else float(value))
+    return PropertyPrediction(config.head, value if value.ndim else float(value))
 
 
 def _check_finite(system: System, *values: Any) -> None:

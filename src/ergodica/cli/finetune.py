@@ -25,6 +25,9 @@ def finetune(  # noqa: PLR0913  one parameter an option
     epochs: int = 50,
     batch_size: int = 4,
     learning_rate: float = 1e-4,
+    learn: str = "",
+    unit: str = "",
+    total: Flag = False,
     resume: Flag = False,
     common: Common = DEFAULTS,
 ) -> None:
@@ -50,6 +53,13 @@ def finetune(  # noqa: PLR0913  one parameter an option
         Structures a step.
     learning_rate
         Its peak.
+    learn
+        Name of a property that the structures have in their info, such as bulk_modulus: the model is made to predict
+        it, instead of energies.
+    unit
+        Of the property, for people.
+    total
+        The property is the sum of what the atoms contribute, such as a heat of formation, not their mean.
     resume
         Continue from the last checkpoint, if there is one.
     """
@@ -57,11 +67,13 @@ def finetune(  # noqa: PLR0913  one parameter an option
         raise InputError("Give at least one file of labelled structures after the model.")
     common.start(check_output=False)
     from ergodica.training import finetune as library_finetune
-    from ergodica.training.options import LossOptions
+    from ergodica.training.options import LossOptions, PropertyOptions
     from ergodica.training.splits import read_all
 
     loss = LossOptions()
-    structures, chosen_by, earlier, tested = (read_all(files, loss) for files in (data, validation, replay, test))
+    structures, chosen_by, earlier, tested = (
+        read_all(files, loss, partial=bool(learn)) for files in (data, validation, replay, test)
+    )
     say(common, f"{len(structures)} structures to learn from.")
     shown(
         lambda report: library_finetune(
@@ -75,6 +87,7 @@ def finetune(  # noqa: PLR0913  one parameter an option
             batch_size=batch_size,
             learning_rate=learning_rate,
             loss=loss,
+            learn=PropertyOptions(learn, unit, not total),
             seed=common.seed,
             resume=resume,
             overwrite=common.overwrite,

@@ -24,7 +24,8 @@ def train(config: Path, /, *, resume: Flag = False, common: Common = DEFAULTS) -
     Parameters
     ----------
     config
-        TOML file with tables [model], [data], [loss], [optimizer], [run], [start] and [info]; -o overrides its output.
+        TOML file with tables [model], [data], [loss], [optimizer], [run], [start],
+        [learn] and [info]; -o overrides its output.
     resume
         Continue from the last checkpoint, if there is one.
     """
@@ -94,13 +95,20 @@ def shown(
 
 def _errors(numbers: dict[str, float], prefix: str) -> str:
     """Running errors for the eye: "forces 12.3 meV/Å  energy 0.45 meV/atom"."""
-    shown = (("forces_mae_eV_per_A", "forces", "meV/Å"), ("energy_mae_eV_per_atom", "energy", "meV/atom"))
-    found = ((numbers.get(prefix + key), name, unit) for key, name, unit in shown)
-    return "  ".join(f"{name} {1e3 * value:.4g} {unit}" for value, name, unit in found if value is not None)
+    shown = (
+        ("forces_mae_eV_per_A", "forces", 1e3, " meV/Å"),
+        ("energy_mae_eV_per_atom", "energy", 1e3, " meV/atom"),
+        ("property_mae", "error", 1.0, ""),
+    )
+    found = ((numbers.get(prefix + key), name, factor, unit) for key, name, factor, unit in shown)
+    return "  ".join(f"{name} {factor * value:.4g}{unit}" for value, name, factor, unit in found if value is not None)
 
 
 def _test(potential: Any, systems: Sequence[System], common: Common) -> dict[str, Any]:
+    from ergodica.potentials.property import PropertyConfig
     from ergodica.prediction import predict
-    from ergodica.training.metrics import errors
+    from ergodica.training.metrics import errors, property_errors
 
-    return errors(predict(potential, systems, precision=common.precision), systems)  # type: ignore[arg-type]
+    found: Any = predict(potential, systems, precision=common.precision)
+    config = potential.config
+    return property_errors(found, systems) if isinstance(config, PropertyConfig) else errors(found, systems)

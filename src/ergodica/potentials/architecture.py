@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-__all__ = ["ModelConfig"]
+__all__ = ["ModelConfig", "Wrapped"]
 
 
 class ModelConfig(Protocol):
@@ -40,3 +40,42 @@ class ModelConfig(Protocol):
         With `recompute` it may compute again in a backward pass what is cheap; training, which differentiates twice,
         does better without.
         """
+
+
+class Wrapped:
+    """What a configuration around another one says of itself: what that one says."""
+
+    @property
+    def inner(self) -> ModelConfig:
+        """The one inside."""
+        raise NotImplementedError
+
+    @property
+    def cutoff(self) -> float:
+        """Radius of interaction, Å."""
+        return self.inner.cutoff
+
+    @property
+    def loops(self) -> bool:
+        """Whether the graph needs an edge from each atom to itself."""
+        return self.inner.loops
+
+    @property
+    def head(self) -> str:
+        """What is predicted."""
+        return self.inner.head
+
+    @property
+    def in_ev(self) -> bool:
+        """Whether the output is in eV."""
+        return self.inner.in_ev
+
+    @property
+    def max_z(self) -> int:
+        """Size of the element tables."""
+        return self.inner.max_z
+
+    @property
+    def last_layer(self) -> str:
+        """Beginning of the names of the parameters in which the output is linear."""
+        return self.inner.last_layer

@@ -18,7 +18,7 @@ from jaxtyping import Array, Float, Int
 
 from ergodica.elements import SYMBOLS
 from ergodica.errors import InputError
-from ergodica.potentials.architecture import ModelConfig
+from ergodica.potentials.architecture import ModelConfig, Wrapped
 from ergodica.potentials.heads import AtomOutput
 from ergodica.system import Neighbors
 
@@ -53,7 +53,7 @@ class Calibration:
 
 
 @dataclass(frozen=True)
-class EnsembleConfig:
+class EnsembleConfig(Wrapped):
     """Members of one architecture, their parameters stacked along a leading axis.
 
     Attributes:
@@ -81,34 +81,9 @@ class EnsembleConfig:
                 raise InputError(f"An ensemble of {self.members} members can't have {len(given)} scales or offsets.")
 
     @property
-    def cutoff(self) -> float:
-        """Radius of interaction, Å."""
-        return self.member.cutoff
-
-    @property
-    def loops(self) -> bool:
-        """Whether the graph needs an edge from each atom to itself."""
-        return self.member.loops
-
-    @property
-    def in_ev(self) -> bool:
-        """That of the member."""
-        return self.member.in_ev
-
-    @property
-    def head(self) -> str:
-        """What is predicted."""
-        return self.member.head
-
-    @property
-    def max_z(self) -> int:
-        """Size of the element tables."""
-        return self.member.max_z
-
-    @property
-    def last_layer(self) -> str:
-        """Beginning of the names of the parameters in which a member's energy is linear."""
-        return self.member.last_layer
+    def inner(self) -> ModelConfig:
+        """The architecture of a member."""
+        return self.member
 
     def build(self, recompute: bool = True) -> Ensemble:
         """What makes parameters and gives the mean of the members, with the two methods of a flax module."""

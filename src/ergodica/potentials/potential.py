@@ -27,6 +27,7 @@ from ergodica.potentials.geoformer import GeoformerConfig
 from ergodica.potentials.graphormer import GraphormerConfig
 from ergodica.potentials.heads import AtomOutput, assemble
 from ergodica.potentials.m3gnet import M3GNetConfig
+from ergodica.potentials.property import PropertyConfig
 from ergodica.potentials.visnet import ViSNetConfig
 from ergodica.runtime import keep_freed_memory
 from ergodica.system import Batch, Neighbors
@@ -252,10 +253,13 @@ def compiled_derivatives(config: ModelConfig) -> Callable[[Params, Batch], Deriv
 
 @lru_cache(maxsize=64)
 def property_function(config: ModelConfig, scale: float) -> Callable[[Params, Batch], Array]:
-    """The property of a non-energy head (dipole, spatial extent, atomic vectors) under `jit`."""
+    """The property of a non-energy head (dipole, spatial extent, atomic vectors, learnt property) under `jit`."""
     from ase.data import atomic_masses
 
     def function(params: Params, batch: Batch) -> Array:
+        if isinstance(config, PropertyConfig):
+            atomic = scale * atom_energies(config, params, batch, edge_vectors(batch))
+            return jax.ops.segment_sum(atomic, batch.system, batch.n_systems)
         output = config.build().apply(params, batch.numbers, edge_vectors(batch), batch.neighbors)
         return assemble(config.head, output, batch, scale, atomic_masses)
 

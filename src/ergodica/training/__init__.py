@@ -6,10 +6,11 @@ from ergodica.training.calibration import calibrate
 from ergodica.training.finetune import finetune
 from ergodica.training.laplace import posterior_ensemble
 from ergodica.training.loop import TrainResult, train
-from ergodica.training.options import TrainConfig, read_config
+from ergodica.training.options import PropertyOptions, TrainConfig, read_config
 from ergodica.training.splits import Splits, read_splits
 
 __all__ = [
+    "PropertyOptions",
     "Splits",
     "TrainConfig",
     "TrainResult",

@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING
 
 from ergodica.system import System, as_systems
 from ergodica.training.loop import TrainResult, train
-from ergodica.training.options import DataOptions, LossOptions, OptimizerOptions, RunOptions, StartOptions, TrainConfig
+from ergodica.training.options import (
+    DataOptions,
+    LossOptions,
+    OptimizerOptions,
+    PropertyOptions,
+    RunOptions,
+    StartOptions,
+    TrainConfig,
+)
+from ergodica.training.property import with_property
 from ergodica.training.splits import Splits, hold_out
 
 if TYPE_CHECKING:
@@ -32,6 +41,7 @@ def finetune(  # noqa: PLR0913  one parameter an option
     batch_size: int = 4,
     learning_rate: float = 1e-4,
     loss: LossOptions | None = None,
+    learn: PropertyOptions | None = None,
     seed: int = 0,
     resume: bool = False,
     overwrite: bool = False,
@@ -54,6 +64,7 @@ def finetune(  # noqa: PLR0913  one parameter an option
         batch_size: structures a step.
         learning_rate: its peak.
         loss: what is minimised.
+        learn: a property in the info of the structures, to be predicted instead of energies from now on.
         seed: of split and order.
         resume: continue from the checkpoint in `output`, if there is one.
         overwrite: replace the run that `output` holds.
@@ -65,11 +76,14 @@ def finetune(  # noqa: PLR0913  one parameter an option
     """
     from ergodica.potentials import load
 
-    start = load(str(model))
-    fitted, checked = as_systems(structures), as_systems(validation)
+    start, learn = load(str(model)), learn or PropertyOptions()
+    fitted, checked, earlier = as_systems(structures), as_systems(validation), as_systems(replay)
+    if learn.key:
+        fitted, checked, earlier = (with_property(part, learn) for part in (fitted, checked, earlier))
     if not checked:
         fitted, checked = hold_out(fitted, validation_fraction, True, seed)
     name = start.info.name
+    new_name = f"{name}-{learn.key or 'finetuned'}"
     config = TrainConfig(
         model=start.config,
         data=DataOptions(validation_fraction=validation_fraction),
@@ -77,8 +91,9 @@ def finetune(  # noqa: PLR0913  one parameter an option
         optimizer=OptimizerOptions(learning_rate=learning_rate, warmup=100),
         run=RunOptions(epochs=epochs, batch_size=batch_size, seed=seed),
         start=StartOptions(model=str(model), freeze=tuple(freeze), replay_ratio=replay_ratio),
-        info=replace(start.info, name=f"{name}-finetuned", errors={}, notes=f"Fine-tuned from {name}."),
+        learn=learn,
+        info=replace(start.info, name=new_name, errors={}, notes=f"Fine-tuned from {name}."),
         output=str(output),
     )
-    splits = Splits(fitted, checked, as_systems(replay))
+    splits = Splits(fitted, checked, earlier)
     return train(config, splits, resume=resume, overwrite=overwrite, report=report)

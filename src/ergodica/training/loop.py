@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ergodica.checkpoint import load_tree, save_model, save_tree
-from ergodica.elements import symbols_of
+from ergodica.elements import SYMBOLS, symbols_of
 from ergodica.errors import InputError, WorkFailed
 from ergodica.potentials.potential import Info, Potential
 from ergodica.prediction import scope
@@ -142,7 +142,7 @@ class _Run:
         model, scale, config = self.potential.config, self.potential.energy_scale.scale, self.config
 
         def loss(params: Any, batch: Any, targets: Any, *member: Any) -> Any:
-            return loss_and_errors(model, scale, config.loss, params, batch, targets, *member)
+            return loss_and_errors(model, scale, config.objective(), params, batch, targets, *member)
 
         mask = trainable_mask(self.potential.params, config.start.freeze)
         self.rate = learning_rate(config.optimizer, config.run.epochs * self.steps_per_epoch)
@@ -225,6 +225,10 @@ class _Run:
         self.state = jax.tree.map(lambda leaf, like: jnp.asarray(leaf).reshape(like.shape), state, self.state)
         self.progress = Progress(**header["progress"])
 
+    def numbers(self, errors: Errors) -> dict[str, float]:
+        """Means of summed errors, by name and unit."""
+        return summary(errors, self.config.learn)
+
     def finished(self, info: Info) -> Potential:
         """The potential with the averaged parameters and its card."""
         return replace(self.potential, params=jax.tree.map(np.asarray, self.averaged()), info=info)
@@ -293,7 +297,7 @@ def _check_labels(config: TrainConfig, splits: Splits) -> None:
         raise InputError("There are no validation structures: the best step could not be chosen.")
     for name in ("energy", "forces", "stress"):
         labels = [getattr(s.labels, name) for s in splits.train]
-        if labels and getattr(config.loss, name) > 0 and all(label is None for label in labels):
+        if labels and getattr(config.objective(), name) > 0 and all(label is None for label in labels):
             raise InputError(f"No training structure has {name} labels: add them, or set [loss] {name} = 0.")
 
 
@@ -333,7 +337,7 @@ def _learn(run: _Run, record: Record, interrupt: _Interrupt, report: Callable[[d
 def _advance(run: _Run, chunk: Any, record: Record, report: Callable[[dict[str, float]], None] | None) -> None:
     started = time.monotonic()
     run.state, errors = run.advance(run.state, run.place(chunk))
-    numbers = summary(errors)
+    numbers = run.numbers(errors)
     progress = run.progress
     progress.step = int(run.state.step)
     progress.chunk += 1
@@ -349,7 +353,7 @@ def _advance(run: _Run, chunk: Any, record: Record, report: Callable[[dict[str, 
 
 def _validated(run: _Run, record: Record, report: Callable[[dict[str, float]], None] | None) -> None:
     """Validate, keep the best model, lower the rate on a plateau."""
-    numbers = summary(run.validate())
+    numbers = run.numbers(run.validate())
     progress, options = run.progress, run.config.optimizer
     if not np.isfinite(numbers["loss"]):
         raise WorkFailed(_DIVERGED.format(step=progress.step))
@@ -371,6 +375,8 @@ def _validated(run: _Run, record: Record, report: Callable[[dict[str, float]], N
 
 def _card(run: _Run) -> Info:
     numbers = {int(z) for s in run.loader.samples for z in s.system.numbers}
+    if run.config.learn.key:  # its elements are those of the trunk
+        numbers |= {SYMBOLS.index(symbol) for symbol in run.potential.info.elements}
     errors = {f"validation_{key}": value for key, value in run.progress.best_errors.items() if key != "loss"}
     return replace(run.config.info, elements=symbols_of(numbers), errors={**run.config.info.errors, **errors})
 

@@ -9,11 +9,12 @@ import numpy as np
 
 from ergodica.elements import SYMBOLS
 from ergodica.errors import InputError
-from ergodica.prediction import Prediction
+from ergodica.prediction import Prediction, PropertyPrediction
 from ergodica.system import System
+from ergodica.training.property import values_of
 from ergodica.units import EV_PER_A3_IN_GPA
 
-__all__ = ["check_labels", "errors"]
+__all__ = ["check_labels", "errors", "property_errors"]
 
 NAMES = ("energy", "forces", "stress")
 
@@ -47,6 +48,34 @@ def errors(predictions: Sequence[Prediction], systems: Sequence[System]) -> dict
         **_force_errors(forces),
         **_stress_errors(EV_PER_A3_IN_GPA * np.array(stress)),
         "per_element": _per_element(forces, systems),
+    }
+
+
+def property_errors(predictions: Sequence[PropertyPrediction], systems: Sequence[System]) -> dict[str, float]:
+    """Errors of a learnt property, in its unit.
+
+    Args:
+        predictions: one for each structure.
+        systems: the structures, with the property in their info.
+
+    Returns:
+        mean absolute and root-mean-square error; the share of the variance that is explained; and the mean absolute
+        deviation of the property from its mean, which is the error of knowing nothing.
+
+    Raises:
+        InputError: there are no structures, or one lacks the property.
+    """
+    if not systems:
+        raise InputError("There is nothing to evaluate: no structures were given.")
+    true = values_of(systems, predictions[0].kind)
+    error = np.array([float(one.value) for one in predictions]) - true
+    spread = true - true.mean()
+    return {
+        "n_structures": len(systems),
+        "mae": float(np.abs(error).mean()),
+        "rmse": float(np.sqrt((error**2).mean())),
+        "r2": float(1 - (error**2).sum() / max((spread**2).sum(), np.finfo(float).tiny)),
+        "mad": float(np.abs(spread).mean()),
     }
 
 

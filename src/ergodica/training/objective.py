@@ -10,8 +10,16 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from ergodica.nn.geometry import edge_vectors
 from ergodica.potentials.ensemble import EnsembleConfig
-from ergodica.potentials.potential import ModelConfig, derivatives, derivatives_of_member
+from ergodica.potentials.potential import (
+    Derivatives,
+    ModelConfig,
+    atom_energies,
+    derivatives,
+    derivatives_of_member,
+)
+from ergodica.potentials.property import PropertyConfig
 from ergodica.system import Batch
 from ergodica.training.data import Chunk, Targets
 from ergodica.training.optimizer import make_transformation
@@ -86,7 +94,10 @@ def loss_and_errors(
     member: Array | None = None,
 ) -> tuple[Array, Errors]:
     """Loss of one batch and its errors in physical units; of one member where its number is given."""
-    if member is not None and isinstance(config, EnsembleConfig):
+    if isinstance(config, PropertyConfig):
+        energies = atom_energies(config, params, batch, edge_vectors(batch), recompute=False)
+        output = Derivatives(energies, jnp.zeros_like(batch.positions), jnp.zeros_like(targets.stress))
+    elif member is not None and isinstance(config, EnsembleConfig):
         output = derivatives_of_member(config, member, params, batch, recompute=False)
     else:
         output = derivatives(config, params, batch, recompute=False)

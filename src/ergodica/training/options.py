@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,6 +21,7 @@ __all__ = [
     "DataOptions",
     "LossOptions",
     "OptimizerOptions",
+    "PropertyOptions",
     "RunOptions",
     "StartOptions",
     "TrainConfig",
@@ -172,6 +173,21 @@ class StartOptions:
 
 
 @dataclass(frozen=True)
+class PropertyOptions:
+    """A property to learn instead of the energy; forces and stresses are then no part of the loss.
+
+    Attributes:
+        key: its name in the info of the structures; empty to learn energies.
+        unit: for people.
+        average: whether it is the mean over the atoms of what each contributes (a modulus), not the sum (an energy).
+    """
+
+    key: str = ""
+    unit: str = ""
+    average: bool = True
+
+
+@dataclass(frozen=True)
 class TrainConfig:
     """Everything that defines a training run.
 
@@ -183,6 +199,7 @@ class TrainConfig:
         optimizer: how.
         run: how long.
         start: model to fine-tune.
+        learn: what to learn instead of the energy.
         info: card of the result; its elements and errors are filled in.
         output: folder of checkpoints, metrics, plots and the final model.
     """
@@ -193,8 +210,13 @@ class TrainConfig:
     optimizer: OptimizerOptions = field(default_factory=OptimizerOptions)
     run: RunOptions = field(default_factory=RunOptions)
     start: StartOptions = field(default_factory=StartOptions)
+    learn: PropertyOptions = field(default_factory=PropertyOptions)
     info: Info = field(default_factory=Info)
     output: str = "runs/model"
+
+    def objective(self) -> LossOptions:
+        """The loss, without forces and stresses where a property is learnt."""
+        return replace(self.loss, energy=1.0, forces=0.0, stress=0.0) if self.learn.key else self.loss
 
     def defining(self) -> dict[str, Any]:
         """What must not change between the parts of one run (length and rhythm may)."""
@@ -211,6 +233,7 @@ SECTIONS = {
     "optimizer": OptimizerOptions,
     "run": RunOptions,
     "start": StartOptions,
+    "learn": PropertyOptions,
     "info": Info,
 }
 

@@ -9,14 +9,29 @@ from typing import Any
 import numpy as np
 
 from ergodica.files import append_line, atomic_write, plot_bytes, read_lines
+from ergodica.training.options import PropertyOptions
 
 __all__ = ["Record", "summary"]
 
+PANELS = (
+    ("forces_mae_eV_per_A", "force MAE, meV/Å", 1e3),
+    ("energy_mae_eV_per_atom", "energy MAE, meV/atom", 1e3),
+    ("property_mae", "MAE", 1.0),
+)
+"""What the learning curve shows of what there is: number, label and factor."""
 
-def summary(errors: Any) -> dict[str, float]:
-    """Means from summed `Errors`; quantities without labels are left out."""
+
+def summary(errors: Any, learnt: PropertyOptions) -> dict[str, float]:
+    """Means from summed `Errors`; quantities without labels are left out.
+
+    Args:
+        errors: the sums.
+        learnt: what is learnt, if not energies.
+    """
     e = {key: float(value) for key, value in errors._asdict().items()}
     numbers = {"loss": e["loss"] / max(e["batches"], 1.0)}
+    if learnt.key:
+        return numbers | {"property_mae": e["energy_per_atom" if learnt.average else "energy"] / e["energy_count"]}
     if e["energy_count"]:
         numbers["energy_mae_eV"] = e["energy"] / e["energy_count"]
         numbers["energy_mae_eV_per_atom"] = e["energy_per_atom"] / e["energy_count"]
@@ -56,11 +71,11 @@ class Record:
         matplotlib.use("Agg", force=False)
         from matplotlib.figure import Figure
 
-        panels = [("forces_mae_eV_per_A", "force MAE, meV/Å"), ("energy_mae_eV_per_atom", "energy MAE, meV/atom")]
-        figure = Figure(figsize=(9, 3.6), layout="constrained")
-        for axes, (key, label) in zip(figure.subplots(1, 2), panels, strict=True):
+        panels = [panel for panel in PANELS if any(panel[0] in entry for entry in self.entries)] or PANELS[:2]
+        figure = Figure(figsize=(4.5 * len(panels), 3.6), layout="constrained")
+        for axes, (key, label, unit) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
             for kind, style in (("train", {"alpha": 0.4, "lw": 0.8}), ("validation", {"lw": 1.8})):
-                points = [(e["step"], 1e3 * e[key]) for e in self.entries if e["kind"] == kind and key in e]
+                points = [(e["step"], unit * e[key]) for e in self.entries if e["kind"] == kind and key in e]
                 if points:
                     axes.loglog(*np.array(points).T, label=kind, **style)
             axes.set(xlabel="step", ylabel=label)

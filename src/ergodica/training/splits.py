@@ -10,6 +10,7 @@ import numpy as np
 from ergodica.errors import InputError
 from ergodica.system import System
 from ergodica.training.options import LossOptions, TrainConfig
+from ergodica.training.property import values_of, with_property
 
 __all__ = ["Splits", "hold_out", "read_all", "read_splits"]
 
@@ -32,10 +33,13 @@ def read_splits(config: TrainConfig) -> tuple[Splits, list[System]]:
     data = config.data
     if not data.train:
         raise InputError("There are no training structures: set [data] train.")
+    name, partial = config.learn.key, data.partial or bool(config.learn.key)
     train, validation, replay, test = (
-        read_all(files, config.loss, data.partial)
-        for files in (data.train, data.validation, config.start.replay, data.test)
+        read_all(files, config.loss, partial) for files in (data.train, data.validation, config.start.replay, data.test)
     )
+    if name:
+        train, validation, replay = (with_property(part, config.learn) for part in (train, validation, replay))
+        values_of(test, name)
     if not validation:
         train, validation = hold_out(train, data.validation_fraction, data.shuffle_split, config.run.seed)
     return Splits(train, validation, replay), test

@@ -16,6 +16,7 @@ from ergodica.potentials.potential import EnergyScale, ModelConfig, Potential
 from ergodica.system import System
 from ergodica.training.data import fit_reference, force_scale
 from ergodica.training.options import TrainConfig
+from ergodica.training.property import property_potential
 
 __all__ = ["members_of", "starting_potential", "trainable_mask"]
 
@@ -28,6 +29,8 @@ def starting_potential(config: TrainConfig, systems: Sequence[System]) -> Potent
     """
     if not systems:
         raise InputError("There are no training structures: set [data] train.")
+    if config.learn.key:
+        return property_potential(config, systems)
     if config.start.model:
         return _warm_start(config, systems)
     _check_head(config.model.head)
