@@ -85,6 +85,10 @@ VERBS = {
         "Go on training a model with your own data.",
         "ergodica finetune visnet-rmd17-ethanol data.xyz -o runs/mine",
     ),
+    "data-efficiency": (
+        "What more structures would bring, fine-tuned and from scratch.",
+        "ergodica data-efficiency visnet-rmd17-ethanol train.xyz --test test.xyz -o runs/efficiency",
+    ),
     "ensemble": (
         "Join models of one architecture to one that knows its uncertainty.",
         "ergodica ensemble a.safetensors b.safetensors -o ensemble.safetensors",
