@@ -2,30 +2,37 @@
 
     python benchmarks/materials/frames.py frames.npz -m m3gnet-universal -m chgnet -m sevenn
 
-Forces in MatterSim's own metric, the mean length of the error of an atom's force. Energies are compared after a fit of
-one reference energy an element on all frames, for every model alike (CHGNet's carry the corrections of the Materials
-Project). A calculator that fails on a frame is left without that frame, and the number of those is stated.
+Forces in MatterSim's own metric, the mean length of the error of an atom's force, and as the root mean square of the
+components. Energies are compared after a fit of one reference energy an element on all frames, for every model alike
+(CHGNet's carry the corrections of the Materials Project), unless --raw. A model that lacks an element or fails is
+left without the frame; the number of frames is stated. `--without train.npz` leaves out frames that are also there.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from models import model_of, parser_of, report
 
+from ergodica.datasets.partition import groups
 from ergodica.errors import WorkFailed
 from ergodica.files import read_structures
-from ergodica.properties.evaluation import Evaluate, evaluator
+from ergodica.potentials import Potential
+from ergodica.properties.evaluation import evaluator
 from ergodica.system import Labels, System
 from ergodica.training.data import fit_reference
 from ergodica.units import EV_PER_A3_IN_GPA
 
 
-def answers(evaluate: Evaluate, systems: Sequence[System], batched: bool) -> list[Labels | None]:
-    """What the model says of every frame, None where it fails."""
-    if batched:
-        return list(evaluate(systems))
+def answers(model: Any, systems: Sequence[System]) -> list[Labels | None]:
+    """What the model says of every frame, None where it fails or lacks an element."""
+    evaluate = evaluator(model, "float32")
+    if isinstance(model, Potential) and model.info.elements:
+        known = [set(s.to_ase().symbols) <= set(model.info.elements) for s in systems]
+        told = iter(evaluate([s for s, knows in zip(systems, known, strict=True) if knows]))
+        return [next(told) if knows else None for knows in known]
     found: list[Labels | None] = []
     for system in systems:
         try:
@@ -39,14 +46,21 @@ def answers(evaluate: Evaluate, systems: Sequence[System], batched: bool) -> lis
 def errors_of(systems: Sequence[System], found: Sequence[Labels]) -> dict[str, float]:
     """Errors over these frames; energies per atom, their reference taken off already."""
     forces = np.concatenate([np.asarray(f.forces) - s.labels.forces for f, s in zip(found, systems, strict=True)])
-    stress = [f.stress - s.labels.stress for f, s in zip(found, systems, strict=True) if s.labels.stress is not None]
+    both = [(f.stress, s.labels.stress) for f, s in zip(found, systems, strict=True)]
+    stress = [ours - theirs for ours, theirs in both if ours is not None and theirs is not None] or [np.nan]
     energy = [(f.energy - s.labels.energy) / len(s) for f, s in zip(found, systems, strict=True)]
     return {
         "frames": len(systems),
         "forces_mean_norm_error_eV_per_A": float(np.linalg.norm(forces, axis=1).mean()),
+        "forces_rmse_eV_per_A": float(np.sqrt((forces**2).mean())),
         "stress_mae_GPa": float(np.abs(stress).mean()) * EV_PER_A3_IN_GPA,
         "energy_mae_meV_per_atom": float(np.abs(energy).mean()) * 1000,
     }
+
+
+def fingerprint(system: System) -> tuple[bytes, bytes, bytes]:
+    """Equal for frames that are the same to 0.001 Å."""
+    return system.numbers.tobytes(), np.round(system.cell, 3).tobytes(), np.round(system.positions, 3).tobytes()
 
 
 def with_fitted_reference(systems: Sequence[System], found: Sequence[Labels]) -> list[Labels]:
@@ -59,27 +73,31 @@ def with_fitted_reference(systems: Sequence[System], found: Sequence[Labels]) ->
     ]
 
 
+def by_group(systems: Sequence[System], found: Sequence[Labels], by: str) -> dict[str, dict[str, float]]:
+    """Errors of each group, and of all."""
+    members: dict[str, list[int]] = {**groups(systems, by), "all": list(range(len(systems)))}
+    return {
+        group: errors_of([systems[k] for k in inside], [found[k] for k in inside]) for group, inside in members.items()
+    }
+
+
 def main() -> None:
     parser = parser_of(__doc__)
-    parser.add_argument("--by", default="group", help="entry of the info that names the group")
+    parser.add_argument("--by", default="group", help="what makes a group: an entry of the info, or elements")
+    parser.add_argument("--raw", action="store_true", help="compare energies as they are")
+    parser.add_argument("--without", nargs="*", default=[], help="training files whose frames are left out")
     options = parser.parse_args()
-    systems = read_structures(str(options.file))
-    groups = sorted({str(system.info[options.by]) for system in systems})
+    seen = {fingerprint(system) for file in options.without for system in read_structures(file)}
+    systems = [s for s in read_structures(str(options.file)) if fingerprint(s) not in seen]
     results: dict[str, dict[str, dict[str, float]]] = {}
     for name in options.model:
-        model = model_of(name)
-        every = answers(evaluator(model, "float32"), systems, hasattr(model, "config"))
-        pairs = [(s, f) for s, f in zip(systems, every, strict=True) if f is not None]
-        known, found = [s for s, _ in pairs], with_fitted_reference([s for s, _ in pairs], [f for _, f in pairs])
-        results[name] = {
-            group: errors_of(*zip(*((s, f) for s, f in zip(known, found, strict=True)
-                                    if group in (str(s.info[options.by]), "all")), strict=True))
-            for group in (*groups, "all")
-        }  # fmt: skip
-    columns = ("forces_mean_norm_error_eV_per_A", "stress_mae_GPa", "energy_mae_meV_per_atom", "frames")
-    rows = [("model", "forces", "stress", "energy", "frames", "group")]
+        pairs = [(s, f) for s, f in zip(systems, answers(model_of(name), systems), strict=True) if f is not None]
+        known, found = [s for s, _ in pairs], [f for _, f in pairs]
+        results[name] = by_group(known, found if options.raw else with_fitted_reference(known, found), options.by)
+    columns = ("forces_mean_norm_error_eV_per_A", "forces_rmse_eV_per_A", "stress_mae_GPa", "energy_mae_meV_per_atom")
+    rows: list[tuple[Any, ...]] = [("model", "forces, norm", "forces, rmse", "stress", "energy", "frames", "group")]
     for name, own in results.items():
-        rows += [(name, *(one[column] for column in columns), group) for group, one in own.items()]
+        rows += [(name, *(one[column] for column in columns), one["frames"], group) for group, one in own.items()]
     report(results, rows, options.output)
 
 
