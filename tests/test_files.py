@@ -212,6 +212,19 @@ def test_ragged_archive(tmp_path):
         read_structures(path, needs=("stress",))
 
 
+def test_ragged_archive_of_crystals_and_what_is_known_of_them(tmp_path):
+    path = tmp_path / "crystals.npz"
+    cells = np.stack([np.diag([2.0, 3.0, 4.0]), 5 * np.eye(3)])
+    scaled = np.array([[0, 0, 0], [0.5, 0.5, 0.5], [0.25, 0, 0]])
+    more = {"bulk_modulus": np.array([10.0, 20.0]), "formula": np.array(["NaCl", "Cu"]), "meta": np.array("{}")}
+    np.savez(path, n_atoms=np.array([2, 1]), numbers=np.array([11, 17, 29]), scaled=scaled, cell=cells, **more)
+    salt, copper = read_structures(path)
+    np.testing.assert_allclose(salt.positions[1], [1.0, 1.5, 2.0])
+    np.testing.assert_allclose(copper.positions, [[1.25, 0, 0]])
+    assert salt.is_bulk and salt.labels.energy is None and salt.labels.forces is None
+    assert copper.info == {"bulk_modulus": 20.0, "formula": "Cu"}
+
+
 def test_split_archive(tmp_path):
     path = tmp_path / "ethanol.npz"
     coordinates = np.random.default_rng(0).normal(size=(5, 3, 3))

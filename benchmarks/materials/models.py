@@ -19,7 +19,7 @@ def parser_of(text: str | None) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("file", type=Path)
     parser.add_argument(
-        "-m", "--model", action="append", required=True,
+        "-m", "--model", action="append", default=[],
         help="model of Ergodica, chgnet, sevenn, or package.module:Class of an ASE calculator; may be repeated",
     )  # fmt: skip
     parser.add_argument("-o", "--output", type=Path, help="JSON file")

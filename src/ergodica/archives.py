@@ -59,23 +59,27 @@ def read_archive(archive: Any, path: Path, selection: str | None) -> list[System
 
 
 def _read_ragged(archive: Any, path: Path, selection: str | None) -> list[System]:
-    """Structures of different sizes in flat arrays; eV, Å, stress in Voigt order with NaN where absent."""
+    """Structures of different sizes in flat arrays; eV, Å, stress in Voigt order with NaN where absent.
+
+    Positions may be given as multiples of the cell vectors (`scaled`). Further arrays of one entry a structure, such as
+    a name or a property, become its info.
+    """
     sizes = archive["n_atoms"]
     offset = np.concatenate([[0], np.cumsum(sizes)])
-    known = ("numbers", "positions", "energy", "forces", "cell", "pbc", "stress", "info", "group")
-    data = {key: archive[key] for key in known if key in archive.files}
+    known = ("numbers", "positions", "scaled", "energy", "forces", "cell", "pbc", "stress", "info")
+    data = {key: archive[key] for key in archive.files if key != "n_atoms"}
+    extra = {key: value for key, value in data.items() if key not in known and value.shape == (len(sizes),)}
     pbc = data.get("pbc", np.full((len(sizes), 3), "cell" in data))
 
     def system(index: int) -> System:
         atoms = slice(offset[index], offset[index + 1])
         info = json.loads(data["info"][index]) if "info" in data else {}
-        if "group" in data:
-            info["group"] = str(data["group"][index])
+        info |= {key: value[index].item() for key, value in extra.items()}
         forces = _present(data["forces"][atoms].astype(float)) if "forces" in data else None
         energy = _present(np.asarray(data["energy"][index], float)) if "energy" in data else None
         return System(
             numbers=data["numbers"][atoms],
-            positions=data["positions"][atoms],
+            positions=data["positions"][atoms] if "positions" in data else data["scaled"][atoms] @ data["cell"][index],
             cell=data["cell"][index] if "cell" in data else np.zeros((3, 3)),
             pbc=pbc[index],
             charge=float(info.pop("charge", 0.0)),
@@ -179,6 +183,7 @@ def _molecule_reader(*keys: str) -> Callable[[Any, Path, str | None], list[Syste
 
 _ARCHIVES: dict[str, Callable[[Any, Path, str | None], list[System]]] = {
     "n_atoms numbers positions": _read_ragged,
+    "n_atoms numbers scaled cell": _read_ragged,
     "nuclear_charges coords energies forces": _molecule_reader("nuclear_charges", "coords", "energies", "forces"),
     "z R E F": _molecule_reader("z", "R", "E", "F"),
 }
