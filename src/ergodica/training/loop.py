@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +22,7 @@ from ergodica.prediction import scope
 from ergodica.runtime import keep_freed_memory
 from ergodica.system import System
 from ergodica.training.data import Loader, Sample, chunks, prepare
+from ergodica.training.interrupt import Interrupt
 from ergodica.training.objective import (
     Errors,
     TrainState,
@@ -81,30 +80,6 @@ class Progress:
     waited: int = 0
     since_drop: int = 0
     seconds: float = 0.0
-
-
-class _Interrupt:
-    """Ctrl-C asks the loop to stop after the current chunk, so that nothing is lost; a second one is immediate."""
-
-    def __init__(self) -> None:
-        self.requested = False
-
-    @contextmanager
-    def watching(self) -> Iterator[_Interrupt]:
-        def request(*_: Any) -> None:
-            if self.requested:
-                raise KeyboardInterrupt
-            self.requested = True
-
-        try:
-            previous = {s: signal.signal(s, request) for s in (signal.SIGINT, signal.SIGTERM)}
-        except ValueError:  # not the main thread: the caller looks after signals
-            previous = {}
-        try:
-            yield self
-        finally:
-            for number, handler in previous.items():
-                signal.signal(number, handler)
 
 
 class _Run:
@@ -272,7 +247,7 @@ def train(
             for name in (CHECKPOINT, BEST, FINAL):
                 (folder / name).unlink(missing_ok=True)
         record = Record(folder, run.progress.step, validated=run.progress.chunk == 0)
-        with _Interrupt().watching() as interrupt:
+        with Interrupt().watching() as interrupt:
             _learn(run, record, interrupt, report)
         record.plot()
         return _result(run)
@@ -313,7 +288,7 @@ def _fingerprint(splits: Splits) -> str:
     return found.hexdigest()
 
 
-def _learn(run: _Run, record: Record, interrupt: _Interrupt, report: Callable[[dict[str, float]], None] | None) -> None:
+def _learn(run: _Run, record: Record, interrupt: Interrupt, report: Callable[[dict[str, float]], None] | None) -> None:
     """The epochs, with checkpoints in between and one at the end."""
     options, progress = run.config.run, run.progress
     saved = time.monotonic()
