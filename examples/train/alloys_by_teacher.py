@@ -55,9 +55,8 @@ def main() -> None:
     gaps = [s.labels.energy - f.energy for s, f in zip(known, evaluate(known), strict=True)]
     offsets = fit_reference(known, gaps)
     left = [gap - sum(offsets[x] for x in s.to_ase().symbols) for s, gap in zip(known, gaps, strict=True)]
-    print(
-        f"energies of {teacher.signature} are {1000 * np.std(np.divide(left, [len(s) for s in known])):.1f} meV/atom off"
-    )
+    spread = 1000 * np.std(np.divide(left, [len(system) for system in known]))
+    print(f"energies of {teacher.signature} are {spread:.1f} meV/atom off")
     alloys = [alloy(options.elements, rng) for _ in range(options.count)]
     found = []
     for system, labels in zip(alloys, evaluate(alloys), strict=True):
