@@ -20,7 +20,7 @@ from models import model_of, parser_of, report
 
 from ergodica.errors import ErgodicaError
 from ergodica.files import read_structures, write_structures
-from ergodica.properties import elastic
+from ergodica.properties.elastic import elastic
 from ergodica.system import System
 
 AT_ONCE = 25

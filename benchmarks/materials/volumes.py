@@ -18,8 +18,8 @@ from ase.data import chemical_symbols, reference_states
 from models import model_of, parser_of, report
 
 from ergodica.errors import ErgodicaError
-from ergodica.properties import eos
-from ergodica.properties.eos import scaled
+from ergodica.potentials import Potential
+from ergodica.properties.eos import eos, scaled
 from ergodica.system import System
 
 ELEMENTS = [z for z in range(1, 87) if not 57 <= z <= 70 and z != 85]
@@ -36,6 +36,11 @@ def crystals(rows: list[dict[str, Any]]) -> list[tuple[System, dict[str, Any]]]:
         system = System(row["numbers"], row["positions"], row["cell"], (True,) * 3, name=f"{symbol} {structure}")
         found.append((scaled(system, row["V0_per_atom"] * len(system)), row))
     return found
+
+
+def knows(model: Any, system: System) -> bool:
+    """Whether an Ergodica model has seen the elements."""
+    return isinstance(model, Potential) and set(system.to_ase().symbols) <= set(model.info.elements)
 
 
 def minima(model: Any, chosen: list[tuple[System, dict[str, Any]]]) -> dict[str, Any]:
@@ -65,7 +70,9 @@ def main() -> None:
     results: dict[str, Any] = {}
     for name in options.model:
         model = model_of(name)
-        together = [chosen] if hasattr(model, "config") else [[one] for one in chosen]
+        known = [one for one in chosen if knows(model, one[0])]
+        alone = [[one] for one in chosen if not knows(model, one[0])]
+        together = [known, *alone] if isinstance(model, Potential) else [[one] for one in chosen]
         results[name] = {key: value for part in together for key, value in minima(model, part).items()}
     rows: list[tuple[Any, ...]] = [("model", "median |dV/V|", "mean", "median |dB/B|", "crystals", "failed")]
     for name, own in results.items():
