@@ -21,7 +21,7 @@ PANELS = (
 """What the learning curve shows of what there is: number, label and factor."""
 
 
-def summary(errors: Any, learnt: PropertyOptions) -> dict[str, float]:
+def summary(errors: Any, learnt: PropertyOptions | None = None) -> dict[str, float]:
     """Means from summed `Errors`; quantities without labels are left out.
 
     Args:
@@ -30,7 +30,7 @@ def summary(errors: Any, learnt: PropertyOptions) -> dict[str, float]:
     """
     e = {key: float(value) for key, value in errors._asdict().items()}
     numbers = {"loss": e["loss"] / max(e["batches"], 1.0)}
-    if learnt.key:
+    if learnt is not None and learnt.key:
         return numbers | {"property_mae": e["energy_per_atom" if learnt.average else "energy"] / e["energy_count"]}
     if e["energy_count"]:
         numbers["energy_mae_eV"] = e["energy"] / e["energy_count"]
