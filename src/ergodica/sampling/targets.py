@@ -1,0 +1,142 @@
+"""Analytic targets: energies in units of kT whose ensembles are known, or cheap to draw by other means.
+
+Every target is a function of samples [B, *shape]; `shape` is that of one sample. Papers disagree by factors of two on
+the particle systems, so each docstring gives the sum that is meant.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+__all__ = ["DoubleWells", "GaussianMixture", "LennardJonesCluster", "MuellerBrown", "Target"]
+
+
+class Target(Protocol):
+    """An energy in units of kT."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one sample."""
+
+    def __call__(self, x: Float[Array, "B ..."]) -> Float[Array, " B"]:
+        """Energies of samples, kT."""
+
+
+@dataclass(frozen=True)
+class GaussianMixture:
+    """Isotropic Gaussians, with the density, denoiser and samples of the mixture at any level of added noise.
+
+    Attributes:
+        weights: of the components, summing to 1.
+        means: of the components, each of the dimension of the space.
+        widths: standard deviations.
+    """
+
+    weights: tuple[float, ...]
+    means: tuple[tuple[float, ...], ...]
+    widths: tuple[float, ...]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The dimension."""
+        return (len(self.means[0]),)
+
+    def __call__(self, x: Float[Array, "B D"]) -> Float[Array, " B"]:
+        """Minus the log-density."""
+        return -self.log_density(x)
+
+    def log_density(self, x: Float[Array, "B D"], level: Float[Array, ""] | float = 0.0) -> Float[Array, " B"]:
+        """Of the mixture with noise of a level added."""
+        return jax.nn.logsumexp(self._parts(x, level), axis=1)
+
+    def denoised(self, x: Float[Array, "B D"], level: Float[Array, ""] | float) -> Float[Array, "B D"]:
+        """The exact denoiser."""
+        means, variance = jnp.asarray(self.means), jnp.asarray(self.widths) ** 2
+        share = jax.nn.softmax(self._parts(x, level), axis=1)
+        shrink = (variance / (variance + level**2))[None, :, None]
+        return jnp.sum(share[..., None] * (means + shrink * (x[:, None] - means)), axis=1)
+
+    def draw(self, key: Array, count: int) -> Float[Array, "B D"]:
+        """Independent samples."""
+        which, where = jax.random.split(key)
+        component = jax.random.choice(which, len(self.weights), (count,), p=jnp.asarray(self.weights))
+        normal = jax.random.normal(where, (count, *self.shape))
+        return jnp.asarray(self.means)[component] + jnp.asarray(self.widths)[component, None] * normal
+
+    def _parts(self, x: Float[Array, "B D"], level: Float[Array, ""] | float) -> Float[Array, "B C"]:
+        variance = jnp.asarray(self.widths) ** 2 + level**2
+        square = jnp.sum((x[:, None] - jnp.asarray(self.means)) ** 2, axis=-1)
+        size = 0.5 * self.shape[0] * jnp.log(2 * jnp.pi * variance)
+        return jnp.log(jnp.asarray(self.weights)) - 0.5 * square / variance - size
+
+
+@dataclass(frozen=True)
+class MuellerBrown:
+    """Three minima and two saddles in the plane (Müller and Brown 1979, doi:10.1007/BF00547608), over `temperature`."""
+
+    temperature: float = 20.0
+    shape: tuple[int, ...] = (2,)
+
+    def __call__(self, x: Float[Array, "B 2"]) -> Float[Array, " B"]:
+        """Σ A exp(a (x-x0)² + b (x-x0)(y-y0) + c (y-y0)²) / temperature."""
+        height = jnp.array([-200.0, -100.0, -170.0, 15.0])
+        a, b, c = jnp.array([[-1.0, -1.0, -6.5, 0.7], [0.0, 0.0, 11.0, 0.6], [-10.0, -10.0, -6.5, 0.7]])
+        dx = x[:, :1] - jnp.array([1.0, 0.0, -0.5, -1.0])
+        dy = x[:, 1:] - jnp.array([0.0, 0.5, 1.5, 1.0])
+        return jnp.sum(height * jnp.exp(a * dx**2 + b * dx * dy + c * dy**2), axis=1) / self.temperature
+
+
+def _distances(x: Float[Array, "B N D"]) -> Float[Array, "B P"]:
+    """Of all pairs of particles, each pair once."""
+    one, other = np.triu_indices(x.shape[1], 1)
+    return jnp.sqrt(jnp.sum((x[:, one] - x[:, other]) ** 2, axis=-1))
+
+
+@dataclass(frozen=True)
+class DoubleWells:
+    """Particles with a double well in every distance: DW4 (Köhler, Klein and Noé 2020, arXiv:2006.02425).
+
+    E = Σ_{i<j} [a (d-d0) + b (d-d0)² + c (d-d0)⁴], each pair once, as their ½ Σ_{ij} at temperature 1.
+    """
+
+    shape: tuple[int, ...] = (4, 2)
+    linear: float = 0.0
+    quadratic: float = -4.0
+    quartic: float = 0.9
+    distance: float = 4.0
+
+    def __call__(self, x: Float[Array, "B N D"]) -> Float[Array, " B"]:
+        """Energies, kT."""
+        off = _distances(x) - self.distance
+        return jnp.sum(self.linear * off + self.quadratic * off**2 + self.quartic * off**4, axis=1)
+
+
+@dataclass(frozen=True)
+class LennardJonesCluster:
+    """Lennard-Jones particles held together: LJ13, and LJ55 with `shape=(55, 3)` (Köhler, Klein and Noé 2020).
+
+    E = ε Σ_{i<j} [(r_m/d)¹² - 2 (r_m/d)⁶] + ½ k Σ_i |x_i - x̄|², each pair once, as their ½ Σ_{ij} at temperature 1.
+
+    Attributes:
+        shape: particles and dimensions.
+        depth: ε, kT.
+        minimum: r_m, where a pair is at rest.
+        spring: k of the tether to the centre, kT.
+    """
+
+    shape: tuple[int, ...] = (13, 3)
+    depth: float = 1.0
+    minimum: float = 1.0
+    spring: float = 1.0
+
+    def __call__(self, x: Float[Array, "B N D"]) -> Float[Array, " B"]:
+        """Energies, kT."""
+        sixth = (self.minimum / _distances(x)) ** 6
+        away = x - x.mean(axis=1, keepdims=True)
+        return self.depth * jnp.sum(sixth**2 - 2 * sixth, axis=1) + 0.5 * self.spring * jnp.sum(away**2, axis=(1, 2))
