@@ -1,0 +1,303 @@
+"""`ergodica dft`: orbital-free densities of molecules, and Kohn-Sham's beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import Parameter
+
+from ergodica.cli.common import SHARED, Flag, Shared
+from ergodica.cli.failures import DONE, FAILED
+from ergodica.cli.inputs import Item, read_items
+from ergodica.cli.output import emit, progress, say
+
+if TYPE_CHECKING:
+    from ergodica.dft.reference import KohnSham
+    from ergodica.dft.run import OrbitalFree
+
+__all__ = ["evaluate", "ks", "labels", "minimize", "scan"]
+
+UNITS = {
+    "energy_mae": "_kcal_per_mol", "energy_max": "_kcal_per_mol", "relative_energy_mae": "_kcal_per_mol",
+    "mean_predictor_mae": "_kcal_per_mol", "forces_mae": "_kcal_per_mol_A", "forces_rms": "_kcal_per_mol_A",
+    "density_l1": "_electrons", "dipole_error": "_D", "dipole_floor": "_D",
+}  # fmt: skip
+COLUMNS = ("file", "index", "formula", "converged", "iterations", "energy / Ha", "gradient norm", "Kohn-Sham / Ha")
+
+
+def minimize(
+    *files: str,
+    functional: Annotated[str, Parameter(alias="-f")] = "tf+vw/9",
+    xc: str = "pbe",
+    start: Literal["model", "sad", "minao"] | None = None,
+    tolerance: float = 1e-4,
+    steps: int = 1000,
+    force: Flag = False,
+    reference: Flag = False,
+    common: Shared = SHARED,
+) -> int:
+    """Minimise the density of every molecule in the files; exit code 1 if one did not converge.
+
+    Parameters
+    ----------
+    files
+        Molecules in anything ASE reads; - is stdin (extxyz).
+    functional
+        Kinetic functional: tf, vw (exact for two electrons), tf+vw, tf+vw/5, tf+vw/9 or apbe; or the name of a learned
+        one that comes with the package, or its file.
+    xc
+        Exchange and correlation beside a classical functional: pbe, lda or none.
+    start
+        Density to begin with: superposed PBE atoms (sad), minimal orbitals (minao) or what a learned functional
+        expects (model), which is its default.
+    tolerance
+        Norm of the projected gradient at which the density has converged, Hartree.
+    steps
+        Evaluations of the energy after which to give up.
+    force
+        Try a learned functional on molecules of a composition it was not trained on.
+    reference
+        Solve the Kohn-Sham equations beside it; needs pyscf.
+    """
+    common.start()
+    items = read_items(files)
+    from ergodica.dft.functionals import KINETIC
+    from ergodica.dft.minimize import MinimizeOptions
+    from ergodica.dft.run import DensityOptions, check_system, electrons_of, minimize_density
+
+    options = DensityOptions(functional, xc, start, minimize=MinimizeOptions(tolerance, steps), force=force)
+    for item in items:  # bad input is told before anything is computed
+        electrons_of(item.system)
+        check_system(options, item.system)
+    found = []
+    with progress(common) as bar:
+        task = bar.add_task("minimising", total=len(items))
+        for item in items:
+            found += minimize_density(item.system, options)
+            bar.advance(task)
+    solved = [_solve(item) if reference else None for item in items]
+    records = [_record(item, one, other) for item, one, other in zip(items, found, solved, strict=True)]
+    _finish(common, records, [one.system for one in found])
+    lost = sum(not one.converged for one in found)
+    name = f"{functional} with {xc}" if functional in KINETIC else functional
+    say(common, f"{name}: {len(found) - lost} of {len(found)} converged")
+    return FAILED if lost else DONE
+
+
+def evaluate(
+    labels: Path,
+    /,
+    *,
+    functional: Annotated[str, Parameter(alias="-f")],
+    start: Literal["model", "sad", "minao"] | None = None,
+    steps: int = 1000,
+    force: Flag = False,
+    common: Shared = SHARED,
+) -> int:
+    """Errors of a functional on labelled molecules after minimisation; exit code 1 if one did not converge.
+
+    With -o a copy of the functional is written that has these errors on its card.
+
+    Parameters
+    ----------
+    labels
+        File written by 'ergodica dft labels'.
+    functional
+        A classical functional, or the name or file of a learned one.
+    start
+        Density to begin with.
+    steps
+        Evaluations of the energy after which to give up.
+    force
+        Try molecules of compositions that the functional was not trained on.
+    """
+    common.start()
+    from ergodica.dft.evaluation import evaluate_functional
+    from ergodica.dft.labelfile import read_labels
+    from ergodica.dft.minimize import MinimizeOptions
+    from ergodica.dft.run import DensityOptions
+
+    conformers = read_labels(labels)
+    options = DensityOptions(functional, start=start, minimize=MinimizeOptions(steps=steps), force=force)
+    with progress(common) as bar:
+        task = bar.add_task("minimising", total=len(conformers))
+        found = evaluate_functional(conformers, options, lambda: bar.advance(task))
+    record = {f"{key}{UNITS.get(key, '')}": value for key, value in asdict(found).items()}
+    if common.output is not None:
+        from ergodica.dft.learned import load_functional, save_functional
+
+        learned, info = load_functional(functional)
+        named = {f"test_{key}": value for key, value in record.items()}
+        save_functional(common.output, learned, replace(info, errors={**info.errors, **named}))
+    emit(common, record, ("", "errors"), list(record.items()))
+    return DONE if found.converged == 1 else FAILED
+
+
+def scan(
+    file: str,
+    /,
+    *,
+    dihedral: tuple[int, int, int, int],
+    points: int = 13,
+    functional: Annotated[str, Parameter(alias="-f")],
+    reference: Flag = False,
+    common: Shared = SHARED,
+) -> int:
+    """Turn a dihedral by a full circle, everything else rigid, and minimise the density at every angle.
+
+    Parameters
+    ----------
+    file
+        One molecule in anything ASE reads.
+    dihedral
+        Four atoms, counted from 0; the last and all that hangs on it turn about the two in the middle.
+    points
+        Angles from 0 to 360 degrees.
+    functional
+        A classical functional, or the name or file of a learned one.
+    reference
+        Solve the Kohn-Sham equations beside it; needs pyscf.
+    """
+    common.start()
+    items = read_items([file])
+    from ergodica.dft.run import DensityOptions, minimize_density
+    from ergodica.dft.scan import turned
+
+    angles, systems = turned(items[0].system, dihedral, points)
+    found = minimize_density(systems, DensityOptions(functional))
+    others = [_solve(Item(file, 0, system)) if reference else None for system in systems]
+    records = [
+        {
+            "angle_degrees": angle,
+            "energy_Ha": one.energy,
+            "converged": one.converged,
+            "reference_Ha": None if other is None else other.energy,
+        }
+        for angle, one, other in zip(angles, found, others, strict=True)
+    ]
+    if common.output is not None:
+        from ergodica.dft.scan import plot_scan
+
+        plot_scan(common.output, records)
+    columns = ("angle / degrees", "energy / Ha", "converged", "Kohn-Sham / Ha")
+    emit(common, records, columns, [list(record.values()) for record in records])
+    return DONE if all(one.converged for one in found) else FAILED
+
+
+def ks(*files: str, common: Shared = SHARED) -> int:
+    """Solve the Kohn-Sham equations (PBE/6-31G(2df,p)) of every molecule; exit code 1 if one did not converge.
+
+    Parameters
+    ----------
+    files
+        Molecules in anything ASE reads; - is stdin (extxyz).
+    """
+    common.start()
+    items = read_items(files)
+    solved = []
+    with progress(common) as bar:
+        task = bar.add_task("Kohn-Sham", total=len(items))
+        for item in items:
+            solved.append(_solve(item))
+            bar.advance(task)
+    records = [
+        {**item.head, "iterations": one.cycles, **_solution(one)} for item, one in zip(items, solved, strict=True)
+    ]
+    _finish(common, records, [one.system for one in solved])
+    return DONE if all(one.converged for one in solved) else FAILED
+
+
+def labels(
+    *files: str,
+    count: int = 20,
+    weakest: float = 0.005,
+    strongest: float = 0.1,
+    mixing: float = 0.4,
+    fit: Literal["stacked", "coulomb", "coulomb+external", "overlap"] = "stacked",
+    grid_level: int = 2,
+    workers: int = 1,
+    common: Shared = SHARED,
+) -> int:
+    """Label densities for training; needs pyscf. Every molecule is on disk at once; a killed command is repeated.
+
+    Parameters
+    ----------
+    files
+        Molecules in anything ASE reads; - is stdin (extxyz).
+    count
+        Densities of a molecule beside its ground state, each from one diagonalisation.
+    weakest
+        Least standard deviation of the random potentials' coefficients, Hartree; they grow geometrically.
+    strongest
+        The largest.
+    mixing
+        Largest share of the potential of superposed atoms in every second one.
+    fit
+        How densities are fitted.
+    grid_level
+        Of PySCF's grid.
+    workers
+        Local processes, each with one thread; 0 computes in this one.
+    """
+    common = common.with_default_output(Path("labels.h5"))
+    assert common.output is not None
+    common.start(check_output=False)
+    items = read_items(files)
+    from ergodica.dft.labelling import label_conformers
+    from ergodica.dft.labels import LabelOptions
+
+    options = LabelOptions(count, weakest, strongest, mixing, fit, grid_level, common.seed)
+    if common.overwrite:
+        common.output.unlink(missing_ok=True)
+    with progress(common) as bar:
+        task = bar.add_task("labelling", total=len(items))
+        found = label_conformers(
+            [item.system for item in items], common.output, options, workers, lambda: bar.advance(task)
+        )
+    for error in found.errors:
+        say(common, error)
+    record = {"path": str(common.output), **asdict(found)}
+    emit(common, record, ("", "labels"), [(key, str(value)) for key, value in record.items()])
+    return FAILED if found.errors else DONE
+
+
+def _solve(item: Item) -> KohnSham:
+    from ergodica.dft.reference import kohn_sham
+
+    return kohn_sham(item.system)
+
+
+def _solution(one: KohnSham | OrbitalFree) -> dict[str, Any]:
+    return {
+        "energy_Ha": one.energy,
+        "terms_Ha": one.terms,
+        "converged": one.converged,
+        "forces_eV_per_A": one.system.labels.forces,
+        "dipole_D": one.dipole,
+    }
+
+
+def _record(item: Item, one: OrbitalFree, other: KohnSham | None) -> dict[str, Any]:
+    return {
+        **item.head,
+        **_solution(one),
+        "iterations": one.iterations,
+        "electron_count_error": one.electron_count_error,
+        "gradient_norm": one.gradient_norm,
+        "extrapolated": one.extrapolated,
+        "reference": None if other is None else _solution(other),
+    }
+
+
+def _finish(common: Shared, records: Sequence[dict[str, Any]], systems: Sequence[Any]) -> None:
+    """Write the structures with their energies and forces, and print what was found."""
+    if common.output is not None:
+        from ergodica.files import write_structures
+
+        write_structures(common.output, systems)
+    keys = ("file", "index", "formula", "converged", "iterations", "energy_Ha", "gradient_norm")
+    rows = [[*(one.get(key) for key in keys), (one.get("reference") or {}).get("energy_Ha")] for one in records]
+    emit(common, list(records) if len(records) > 1 else records[0], COLUMNS, rows)

@@ -1,0 +1,61 @@
+"""Densities as Gaussian cube files, which every viewer of molecules reads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import jax
+import numpy as np
+from jaxtyping import Float
+
+from ergodica.dft.basis import DensityBasis
+from ergodica.dft.density import BLOCK, in_blocks
+from ergodica.files import atomic_write
+
+__all__ = ["write_cube"]
+
+
+def write_cube(
+    path: str | Path,
+    basis: DensityBasis,
+    positions: Float[np.ndarray, "N 3"],
+    coefficients: Float[np.ndarray, " F"],
+    *,
+    spacing: float = 0.2,
+    margin: float = 6.0,
+) -> None:
+    """Write the density on a regular grid around the molecule, electrons/Bohr³.
+
+    Args:
+        path: of the file.
+        basis: of the molecule.
+        positions: of the nuclei, Bohr.
+        coefficients: p.
+        spacing: of the grid, Bohr.
+        margin: around the nuclei, Bohr.
+
+    Raises:
+        WorkFailed: disk full or folder not writable.
+    """
+    positions = np.asarray(positions)
+    low = positions.min(axis=0) - margin
+    shape = np.ceil((positions.max(axis=0) + margin - low) / spacing).astype(int) + 1
+    axes = [origin + spacing * np.arange(count) for origin, count in zip(low, shape, strict=True)]
+    points = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
+    whole = np.pad(points, ((0, -len(points) % BLOCK), (0, 0)))
+    rho, _ = jax.jit(in_blocks, static_argnums=0)(basis, positions, coefficients, whole)
+    values = np.asarray(rho)[: len(points)].reshape(shape)
+    rows = [
+        _row(len(positions), low),
+        *(_row(count, axis) for count, axis in zip(shape, spacing * np.eye(3), strict=True)),
+        *(_row(number, (number, *place)) for number, place in zip(basis.numbers, positions, strict=True)),
+    ]
+    lines = ["Electron density, electrons/Bohr^3", "Made by Ergodica", *rows]
+    for line in values.reshape(-1, shape[2]):
+        lines += ["".join(f"{value:13.5e}" for value in line[start : start + 6]) for start in range(0, shape[2], 6)]
+    atomic_write(path, ("\n".join(lines) + "\n").encode())
+
+
+def _row(count: int, numbers: Iterable[float]) -> str:
+    return f"{count:5d}" + "".join(f"{number:12.6f}" for number in numbers)

@@ -1,0 +1,116 @@
+"""Errors of a functional on labelled conformers, each after its density was minimised."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from ergodica.dft.basis import DensityBasis
+from ergodica.dft.density import in_blocks
+from ergodica.dft.grid import GridOptions, make_grid
+from ergodica.dft.labels import Conformer
+from ergodica.dft.properties import dipole
+from ergodica.dft.run import DensityOptions, OrbitalFree, minimize_density
+from ergodica.units import BOHR, DEBYE, HARTREE, KCAL_PER_MOL
+
+__all__ = ["FunctionalErrors", "evaluate_functional"]
+
+
+@dataclass(frozen=True)
+class FunctionalErrors:
+    """Against Kohn-Sham, over conformers of one composition.
+
+    Attributes:
+        conformers: how many.
+        converged: share of them whose density converged.
+        steps: mean evaluations of the energy.
+        energy_mae: of total energies, kcal/mol.
+        energy_max: largest error, kcal/mol.
+        relative_energy_mae: of energies less their mean, kcal/mol.
+        mean_predictor_mae: of the mean Kohn-Sham energy of these conformers as the answer, kcal/mol.
+        forces_mae: of components, kcal/mol/Å.
+        forces_rms: root mean square of Kohn-Sham's components, kcal/mol/Å.
+        density_l1: ∫|ρ - ρ_fit| with the fitted Kohn-Sham density, electrons.
+        dipole_error: mean length of the difference, Debye.
+        dipole_floor: the same of the fitted Kohn-Sham densities, Debye.
+    """
+
+    conformers: int
+    converged: float
+    steps: float
+    energy_mae: float
+    energy_max: float
+    relative_energy_mae: float
+    mean_predictor_mae: float
+    forces_mae: float
+    forces_rms: float
+    density_l1: float
+    dipole_error: float
+    dipole_floor: float
+
+
+def evaluate_functional(
+    conformers: Sequence[Conformer], options: DensityOptions, report: Callable[[], None] | None = None
+) -> FunctionalErrors:
+    """Minimise every conformer's density and compare with its labels.
+
+    Args:
+        conformers: labelled, of one composition, for relative energies to mean something.
+        options: functional, start, when to stop.
+        report: called after every conformer.
+    """
+    found = []
+    for conformer in conformers:
+        found += minimize_density(conformer.system, options)
+        if report:
+            report()
+    kcal = HARTREE / KCAL_PER_MOL
+    reference = np.array([one.energy for one in conformers])
+    error = kcal * (np.array([one.energy for one in found]) - reference)
+    pull = kcal / BOHR * np.concatenate([-one.gradient.ravel() for one in conformers])
+    forces = np.concatenate([np.ravel(one.system.labels.forces) for one in found]) / KCAL_PER_MOL  # type: ignore[arg-type]
+    dipoles = [np.linalg.norm(one.dipole - other.dipole) for one, other in zip(found, conformers, strict=True)]
+    return FunctionalErrors(
+        conformers=len(found),
+        converged=float(np.mean([one.converged for one in found])),
+        steps=float(np.mean([one.iterations for one in found])),
+        energy_mae=float(np.abs(error).mean()),
+        energy_max=float(np.abs(error).max()),
+        relative_energy_mae=float(np.abs(error - error.mean()).mean()),
+        mean_predictor_mae=float(kcal * np.abs(reference - reference.mean()).mean()),
+        forces_mae=float(np.abs(forces - pull).mean()),
+        forces_rms=float(np.sqrt(np.mean(pull**2))),
+        density_l1=float(np.mean([_apart(*pair) for pair in zip(found, conformers, strict=True)])),
+        dipole_error=float(np.mean(dipoles)),
+        dipole_floor=float(np.mean([_dipole_of_fit(one) for one in conformers])),
+    )
+
+
+def _dipole_of_fit(one: Conformer) -> float:
+    """How far the dipole of the fitted density is from that of the orbitals, Debye."""
+    with jax.enable_x64(True):
+        basis, places = DensityBasis.of(one.system.numbers), jnp.asarray(one.system.positions / BOHR)
+        found = dipole(basis, places, jnp.asarray(one.densities.coefficients[0])) * (BOHR / DEBYE)
+        return float(np.linalg.norm(found - one.dipole))
+
+
+def _apart(one: OrbitalFree, other: Conformer) -> float:
+    """∫|ρ - ρ_fit|, electrons."""
+    with jax.enable_x64(True):
+        difference = one.coefficients - other.densities.coefficients[0]
+        basis = DensityBasis.of(one.system.numbers)
+        return float(_absolute(basis, one.system.positions / BOHR, difference))
+
+
+@partial(jax.jit, static_argnums=0)
+def _absolute(
+    basis: DensityBasis, positions: Float[Array, "N 3"], coefficients: Float[Array, " F"]
+) -> Float[Array, ""]:
+    grid = make_grid(basis, positions, GridOptions(40, 23))
+    return jnp.sum(grid.weights * jnp.abs(in_blocks(basis, positions, coefficients, grid.points)[0]))

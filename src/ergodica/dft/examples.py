@@ -1,0 +1,199 @@
+"""From labelled conformers to what a functional is trained on: natural coordinates, and labels less the reference.
+
+All of it in double precision; what the network then sees is small and may be single.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from ergodica.dft import integrals
+from ergodica.dft.atomic_reference import (
+    AtomicReference,
+    Ground,
+    Response,
+    fit_energy,
+    fit_linear,
+    fit_quadratic,
+    fit_whitening,
+)
+from ergodica.dft.basis import DensityBasis
+from ergodica.dft.functionals import Semilocal
+from ergodica.dft.labels import Conformer
+from ergodica.dft.layout import geometry, index_table, surroundings, tabulated
+from ergodica.dft.learned import FunctionalConfig, LearnedFunctional, Target
+from ergodica.dft.molecule import electrostatics, make_molecule
+from ergodica.dft.natural import symmetric_roots
+from ergodica.units import BOHR
+
+__all__ = ["Example", "examples", "fit_reference", "less_reference"]
+
+
+@dataclass(frozen=True)
+class Example:
+    """A conformer in natural coordinates.
+
+    Attributes:
+        species: place of each element in the layout [N].
+        positions: Bohr [N, 3].
+        index: where each coefficient stands in the table [N, M, K].
+        around: surroundings of the atoms [N, M, C].
+        natural: q of every label, the ground state first [L, F].
+        energy: what is to be learnt, Hartree [L].
+        gradient: ∂E/∂q, Hartree [L, F].
+        normal: direction in which the number of electrons changes, of length 1 [F].
+        jacobian: ∂q/∂R of the ground state at fixed p, 1/Bohr [F, N, 3].
+        nuclear: ∂E/∂R of the ground state at fixed p, Hartree/Bohr [N, 3].
+    """
+
+    species: Int[np.ndarray, " N"]
+    positions: Float[np.ndarray, "N 3"]
+    index: Int[np.ndarray, "N M K"]
+    around: Float[np.ndarray, "N M C"]
+    natural: Float[np.ndarray, "L F"]
+    energy: Float[np.ndarray, " L"]
+    gradient: Float[np.ndarray, "L F"]
+    normal: Float[np.ndarray, " F"]
+    jacobian: Float[np.ndarray, "F N 3"]
+    nuclear: Float[np.ndarray, "N 3"]
+
+
+def examples(conformers: Sequence[Conformer], config: FunctionalConfig) -> list[Example]:
+    """Conformers in natural coordinates, their labels those of the target.
+
+    Args:
+        conformers: labelled; all of their elements are the configuration's.
+        config: of the functional to be trained.
+    """
+    with jax.enable_x64(True):
+        return [_example(conformer, config) for conformer in conformers]
+
+
+def _example(conformer: Conformer, config: FunctionalConfig) -> Example:
+    system, labels = conformer.system, conformer.densities
+    basis, positions = DensityBasis.of(system.numbers), system.positions / BOHR
+    species = config.layout.species(system.numbers)
+    energy, slope = labels.kinetic, labels.kinetic_gradient.astype(float)
+    if config.target == "T_S+E_XC":
+        energy, slope = energy + labels.xc, slope + labels.xc_gradient
+    if config.target == "T_S-T_APBE":
+        energy, slope = energy - labels.apbe, slope - labels.apbe_gradient
+    frame = jax.device_get(_frame(basis, config, positions, labels.coefficients[0]))
+    normal = frame.inverse_root @ integrals.charges(basis)
+    return Example(
+        species=species,
+        positions=positions,
+        index=index_table(config.layout, basis),
+        around=frame.around,
+        natural=labels.coefficients @ frame.root,
+        energy=energy,
+        gradient=slope @ frame.inverse_root,
+        normal=normal / np.linalg.norm(normal),
+        jacobian=frame.jacobian,
+        nuclear=conformer.gradient - frame.rest,
+    )
+
+
+class _Frame(NamedTuple):
+    """What depends on the nuclei; `rest` is the nuclear gradient of all that is not learnt."""
+
+    root: Float[Array, "F F"]
+    inverse_root: Float[Array, "F F"]
+    around: Float[Array, "N M C"]
+    jacobian: Float[Array, "F N 3"]
+    rest: Float[Array, "N 3"]
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _frame(
+    basis: DensityBasis, config: FunctionalConfig, positions: Float[Array, "N 3"], ground: Float[Array, " F"]
+) -> _Frame:
+    def natural(flat: Float[Array, " D"]) -> Any:
+        root, inverse = symmetric_roots(integrals.overlap(basis, flat.reshape(positions.shape)))
+        return root @ ground, (root, inverse)
+
+    # one direction after another: all at once would need 3N times the memory of the matrices
+    _, slope, (root, inverse) = jax.linearize(natural, positions.reshape(-1), has_aux=True)
+    jacobian = jax.lax.map(slope, jnp.eye(positions.size))
+    rest = jax.grad(lambda places: _known(basis, config.target, places, ground))(positions)
+    species = config.layout.species(np.array(basis.numbers))
+    place = geometry(config.layout, config.network.radial, jnp.asarray(species), jnp.ones(len(species)), positions)
+    return _Frame(root, inverse, surroundings(config.layout, place), jacobian.T.reshape(-1, *positions.shape), rest)
+
+
+def _known(basis: DensityBasis, target: Target, positions: Float[Array, "N 3"], p: Float[Array, " F"]) -> Array:
+    """The energy less what is learnt, Hartree."""
+    molecule = make_molecule(basis, positions)
+    terms = electrostatics(p, molecule)
+    if target != "T_S+E_XC":
+        semilocal = Semilocal("apbe", "pbe").terms(p, molecule)
+        terms |= {name: semilocal[name] for name in ("kinetic", "xc")[target == "T_S" :]}
+    return sum(terms.values(), jnp.zeros(()))
+
+
+# ----------------------------------------------------------------------------------------------------------- reference
+
+
+def fit_reference(found: Sequence[Example], config: FunctionalConfig) -> AtomicReference:
+    """The reference of training examples."""
+    layout = config.layout
+
+    def table(flat: Float[np.ndarray, "... F"], example: Example) -> Float[np.ndarray, "... N M K"]:
+        return np.append(flat, np.zeros((*flat.shape[:-1], 1)), axis=-1)[..., example.index]
+
+    def grounds(name: str) -> list[Ground]:
+        return [Ground(one.species, one.around, table(getattr(one, name)[0], one)) for one in found]
+
+    coefficients, gradient = fit_linear(layout, grounds("natural")), fit_linear(layout, grounds("gradient"))
+    responses, deviations = [], []
+    for one in found:
+        q, g = table(one.natural, one), table(one.gradient, one)
+        responses.append(Response(one.species, q[1:] - q[0], g[1:] - g[0]))
+        away = q - np.einsum("nmc,nmck->nmk", one.around, coefficients[one.species][:, layout.degree])
+        deviations.append(Response(one.species, away, away))
+    parts: dict[str, Any] = dict(
+        energy=np.zeros((len(layout.elements), coefficients.shape[2])),
+        coefficients=coefficients,
+        gradient=gradient,
+        curvature=fit_quadratic(layout, responses),
+        whitening=fit_whitening(layout, deviations),
+    )
+    left = np.array([one.energy[0] for one in less_reference(found, AtomicReference(**parts), config)])
+    return AtomicReference(**parts | {"energy": fit_energy(layout, grounds("natural"), left)})
+
+
+def less_reference(found: Sequence[Example], reference: AtomicReference, config: FunctionalConfig) -> list[Example]:
+    """Examples whose labels are what the reference leaves to the network."""
+    functional = LearnedFunctional({}, reference, jnp.zeros(()), config)
+    left = []
+    with jax.enable_x64(True):
+        for one in found:
+            energy, slope, by_place = jax.device_get(
+                _reference_labels(functional, one.species, one.positions, one.index, one.natural)
+            )
+            pull = by_place + np.einsum("f,fni->ni", slope[0], one.jacobian)
+            left.append(
+                replace(one, energy=one.energy - energy, gradient=one.gradient - slope, nuclear=one.nuclear - pull)
+            )
+    return left
+
+
+@jax.jit
+def _reference_labels(
+    functional: LearnedFunctional, species: Array, positions: Array, index: Array, natural: Float[Array, "L F"]
+) -> tuple[Array, Array, Array]:
+    """Energies and gradients of the labels, and the derivative of the first by the nuclei at fixed q."""
+
+    def energy(q: Float[Array, " F"], places: Float[Array, "N 3"]) -> Float[Array, ""]:
+        return jnp.sum(functional.fitted(species, jnp.ones(len(species)), places, tabulated(q, index)))
+
+    values, slopes = jax.vmap(jax.value_and_grad(energy), (0, None))(natural, positions)
+    return values, slopes, jax.grad(energy, argnums=1)(natural[0], positions)

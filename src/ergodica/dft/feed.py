@@ -1,0 +1,163 @@
+"""Batches of examples: some labels of several conformers, padded to one shape, in an order a seed and epoch define."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from ergodica.dft.examples import Example
+from ergodica.training.data import Chunk, stacked
+
+__all__ = ["DensityBatch", "DensityTargets", "ExampleFeed"]
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class DensityBatch:
+    """B conformers with S densities each, the ground state first; padded to N atoms and F coefficients.
+
+    Attributes:
+        species: place of each element in the layout [B, N].
+        valid: 1 for an atom, 0 for padding [B, N].
+        positions: Bohr [B, N, 3].
+        index: where each coefficient stands in the table [B, N, M, K].
+        natural: q [B, S, F].
+        jacobian: ∂q/∂R of the ground state, 1/Bohr [B, F, N, 3].
+    """
+
+    species: Int[Array, "B N"]
+    valid: Float[Array, "B N"]
+    positions: Float[Array, "B N 3"]
+    index: Int[Array, "B N M K"]
+    natural: Float[Array, "B S F"]
+    jacobian: Float[Array, "B F N 3"]
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class DensityTargets:
+    """Labels of a batch, less the reference.
+
+    Attributes:
+        energy: Hartree [B, S].
+        gradient: ∂E/∂q, Hartree [B, S, F].
+        normal: direction in which the number of electrons changes [B, F].
+        nuclear: ∂E/∂R of the ground state, Hartree/Bohr [B, N, 3].
+        weight: 1 for a conformer, 0 for a filler [B].
+    """
+
+    energy: Float[Array, "B S"]
+    gradient: Float[Array, "B S F"]
+    normal: Float[Array, "B F"]
+    nuclear: Float[Array, "B N 3"]
+    weight: Float[Array, " B"]
+
+
+class Draw(NamedTuple):
+    """A conformer, which of its labels, and the seed of their random moves."""
+
+    number: int
+    labels: Int[np.ndarray, " S"]
+    seed: int | None
+
+
+@dataclass(frozen=True)
+class ExampleFeed:
+    """Yields the chunks of an epoch: every conformer once, its ground state twice, and labels drawn at random.
+
+    Many directions of q hardly change in any label, because the orbitals can't follow a potential there. A network is
+    free to curve downwards along them, and a minimiser would find out. So all densities but the first are moved at
+    random in all directions; their labels follow to first order, and the curvature is left to the reference, which is
+    stiff in such directions.
+
+    Attributes:
+        examples: conformers.
+        batch_size: conformers of a batch.
+        densities: of each, the ground state among them; 0 takes all.
+        length: batches of a chunk.
+        devices: batches of a step.
+        noise: standard deviation of the random moves.
+    """
+
+    examples: Sequence[Example]
+    batch_size: int
+    densities: int
+    length: int
+    devices: int = 1
+    noise: float = 0.0
+
+    @cached_property
+    def _sizes(self) -> tuple[int, int, int]:
+        """Atoms, coefficients and densities of a padded conformer."""
+        atoms = max(len(one.species) for one in self.examples)
+        functions = max(len(one.normal) for one in self.examples)
+        labels = max(len(one.energy) for one in self.examples)
+        return atoms, functions, min(self.densities or labels, labels)
+
+    def steps(self) -> int:
+        """Optimiser steps of an epoch."""
+        return -(-len(self.examples) // (self.batch_size * self.devices))
+
+    def plan(self, rng: np.random.Generator | None) -> list[list[Draw | None]]:
+        """Conformers with their labels for each chunk, None for a filler; in order and spread evenly without `rng`."""
+        count = self._sizes[2]
+        order = np.arange(len(self.examples)) if rng is None else rng.permutation(len(self.examples))
+        chosen: list[Draw | None] = []
+        for number in order:
+            labels = len(self.examples[number].energy)
+            if rng is None or labels <= count:
+                rows = np.linspace(0, labels - 1, count).astype(int)
+            else:
+                rows = np.append([0, 0][:count], 1 + rng.permutation(labels - 1)[: max(count - 2, 0)])
+            chosen.append(Draw(int(number), rows, None if rng is None else int(rng.integers(2**32))))
+        step = self.batch_size * self.devices
+        chosen += [None] * (-len(chosen) % step)
+        span = step * self.length
+        return [chosen[start : start + span] for start in range(0, len(chosen), span)]
+
+    def chunk(self, *planned: Draw | None) -> Chunk:
+        """Pack one planned chunk."""
+        batches = [planned[start : start + self.batch_size] for start in range(0, len(planned), self.batch_size)]
+        return stacked([self._batch(batch) for batch in batches], self.length, self.devices)  # type: ignore[misc]
+
+    def _batch(self, members: Sequence[Draw | None]) -> tuple[DensityBatch, DensityTargets]:
+        filler = Draw(0, np.zeros(self._sizes[2], int), None)
+        rows = [self._row(member or filler, float(member is not None)) for member in members]
+        return jax.tree.map(lambda *leaves: _single(np.stack(leaves)), *rows)
+
+    def _row(self, draw: Draw, weight: float) -> tuple[DensityBatch, DensityTargets]:
+        """One conformer, padded."""
+        atoms, functions, _ = self._sizes
+        one = self.examples[draw.number]
+        extra, rest = atoms - len(one.species), functions - len(one.normal)
+        index = np.where(one.index == len(one.normal), functions, one.index)
+        move = np.zeros((len(draw.labels), len(one.normal)))
+        if draw.seed is not None and self.noise:
+            move[1:] = self.noise * np.random.default_rng(draw.seed).normal(size=move[1:].shape)
+        gradient = one.gradient[draw.labels]
+        fields: dict[str, Any] = dict(
+            species=np.pad(one.species, (0, extra)).astype(np.int32),
+            valid=np.pad(np.ones(len(one.species)), (0, extra)),
+            positions=np.pad(one.positions, ((0, extra), (0, 0))),
+            index=np.pad(index, ((0, extra), (0, 0), (0, 0)), constant_values=functions).astype(np.int32),
+            natural=np.pad(one.natural[draw.labels] + move, ((0, 0), (0, rest))),
+            jacobian=np.pad(one.jacobian, ((0, rest), (0, extra), (0, 0))),
+        )
+        labels: dict[str, Any] = dict(
+            energy=one.energy[draw.labels] + np.sum(gradient * move, axis=1),
+            gradient=np.pad(gradient, ((0, 0), (0, rest))),
+            normal=np.pad(one.normal, (0, rest)),
+            nuclear=np.pad(one.nuclear, ((0, extra), (0, 0))),
+            weight=np.array(weight),
+        )
+        return DensityBatch(**fields), DensityTargets(**labels)
+
+
+def _single(values: np.ndarray) -> np.ndarray:
+    return values.astype(np.float32) if values.dtype == np.float64 else values

@@ -1,0 +1,217 @@
+"""The file of density labels: one HDF5 file to which conformers are appended.
+
+Arrays of all conformers stand one behind the other, and `atoms` and `labels` tell how many of each are a conformer's.
+The file is written in HDF5's single-writer mode, a conformer's arrays before its numbers: others may read it meanwhile,
+and after a `kill -9` it is whole up to the last conformer that was finished.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from ergodica.dft.basis import DensityBasis
+from ergodica.dft.labels import Conformer, DensityLabels, LabelOptions
+from ergodica.errors import InputError, WorkFailed
+from ergodica.system import Labels, System
+
+if TYPE_CHECKING:
+    import h5py
+
+__all__ = ["LabelFile", "read_labels"]
+
+FORMAT = "ergodica-density-labels"
+ROOM = 1 << 20
+"""Bytes that must be free beside what is written, because HDF5 takes the process down when the disk is full."""
+PER_CONFORMER = {"energy": (), "dipole": (3,), "charge": (), "atoms": (), "labels": ()}
+"""Datasets with one row a conformer; the numbers come last."""
+PER_ATOM = {"atomic_numbers": (), "positions": (3,), "forces": (3,)}
+PER_LABEL = tuple(field.name for field in fields(DensityLabels))
+UNITS = {"energy": "eV", "dipole": "Debye", "positions": "angstrom", "forces": "eV/angstrom", "kinetic": "Hartree",
+         "kinetic_gradient": "Hartree", "xc": "Hartree", "xc_gradient": "Hartree", "apbe": "Hartree",
+         "apbe_gradient": "Hartree", "orbital_kinetic": "Hartree"}  # fmt: skip
+
+
+class LabelFile:
+    """A file to append conformers to.
+
+    Args:
+        path: the file; one that exists is continued.
+        options: how the labels are made, which must be those of the file.
+
+    Attributes:
+        keys: fingerprints of the conformers in the file.
+
+    Raises:
+        InputError: the file is of another kind or made with other options.
+        WorkFailed: the disk is full or the folder can't be written.
+    """
+
+    def __init__(self, path: str | Path, options: LabelOptions) -> None:
+        self.path, self.keys = Path(path), set[str]()
+        kept = list(_rows(self.path, options)) if self.path.exists() else []
+        fresh = self.path.with_name(f".{self.path.name}.part")
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = _created(fresh, options)
+            for key, row in kept:
+                self._write(key, row)
+            fresh.replace(self.path)
+        except OSError as error:
+            raise WorkFailed(f"Could not write '{path}' ({error}): free space or choose another folder.") from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def append(self, key: str, conformer: Conformer) -> None:
+        """Add a conformer; it is on disk when this returns.
+
+        Raises:
+            WorkFailed: the disk is full.
+        """
+        system, densities = conformer.system, conformer.densities
+        row = {
+            "energy": system.labels.energy,
+            "dipole": conformer.dipole,
+            "charge": system.charge,
+            "atoms": len(system),
+            "labels": len(densities.coefficients),
+            "atomic_numbers": system.numbers,
+            "positions": system.positions,
+            "forces": system.labels.forces,
+            **{name: getattr(densities, name) for name in PER_LABEL},
+        }
+        self._write(key, row)
+
+    def _write(self, key: str, row: Mapping[str, Any]) -> None:
+        size = sum(np.asarray(value).nbytes for value in row.values())
+        if shutil.disk_usage(self.path.parent).free < size + ROOM:
+            raise WorkFailed(f"The disk of '{self.path}' is full: free space and start again.")
+        for name in (*PER_ATOM, *PER_LABEL):
+            _extend(self._file[name], np.asarray(row[name]).reshape(-1, *self._file[name].shape[1:]))
+        self._file.flush()
+        _extend(self._file["key"], np.array([key], "S40"))
+        for name in PER_CONFORMER:
+            _extend(self._file[name], np.asarray(row[name])[None])
+        self._file.flush()
+        self.keys.add(key)
+
+
+def read_labels(path: str | Path, selection: slice = slice(None)) -> list[Conformer]:
+    """Conformers of a label file.
+
+    Args:
+        path: the file; it may be in the making.
+        selection: which of them.
+
+    Raises:
+        InputError: the file is missing, damaged or of another kind, or nothing is selected.
+    """
+    found = [_conformer(row, f"{Path(path).name} conformer {number}") for number, row in _selected(path, selection)]
+    if not found:
+        raise InputError(f"'{path}' holds no labelled conformer, or none is selected.")
+    return found
+
+
+def _selected(path: str | Path, selection: slice) -> Iterator[tuple[int, dict[str, Any]]]:
+    rows = [row for _, row in _rows(Path(path), None)]
+    yield from list(enumerate(rows))[selection]
+
+
+def _conformer(row: Mapping[str, Any], name: str) -> Conformer:
+    labels = Labels(float(row["energy"]), row["forces"], level_of_theory="PBE/6-31G(2df,p)")
+    no_cell = np.zeros((3, 3)), np.zeros(3, bool)
+    system = System(
+        row["atomic_numbers"], row["positions"], *no_cell, charge=float(row["charge"]), labels=labels, name=name
+    )
+    return Conformer(system, row["dipole"], DensityLabels(**{name: row[name] for name in PER_LABEL}))
+
+
+def _created(path: Path, options: LabelOptions) -> h5py.File:
+    import h5py
+
+    file = h5py.File(path, "w", libver="latest")
+    file.attrs["format"], file.attrs["options"] = FORMAT, json.dumps(asdict(options))
+    shapes: dict[str, tuple[int, ...]] = {**PER_CONFORMER, **PER_ATOM, "perturbation": (2,)}
+    for name in ("key", *PER_CONFORMER, *PER_ATOM, *PER_LABEL):
+        shape = shapes.get(name, ())
+        data = file.create_dataset(name, (0, *shape), _type(name), chunks=_chunks(name, shape), maxshape=(None, *shape))
+        if name in UNITS:
+            data.attrs["units"] = UNITS[name]
+    file.swmr_mode = True
+    return file
+
+
+def _type(name: str) -> Any:
+    if name == "key":
+        return "S40"
+    if name in ("atoms", "labels", "atomic_numbers"):
+        return np.int64
+    return np.float32 if name.endswith("_gradient") else np.float64
+
+
+def _chunks(name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
+    wide = name == "coefficients" or name.endswith("_gradient")
+    return (16384 if wide else 256, *shape)
+
+
+def _extend(data: h5py.Dataset, values: np.ndarray) -> None:
+    start = len(data)
+    data.resize(start + len(values), axis=0)
+    data[start:] = values
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[h5py.File]:
+    """The file, finished, in the making or left by a killed writer."""
+    import h5py
+
+    if not path.is_file():
+        raise InputError(f"There is no label file '{path}'.")
+    try:
+        try:
+            file = h5py.File(path, "r", libver="latest")
+        except OSError:
+            file = h5py.File(path, "r", libver="latest", swmr=True)
+        with file:
+            if file.attrs.get("format") != FORMAT:
+                raise InputError(f"'{path}' is no file of density labels; make one with 'ergodica dft labels'.")
+            yield file
+    except (OSError, KeyError) as error:
+        raise InputError(f"'{path}' is damaged or no file of density labels ({error}).") from error
+
+
+def _rows(path: Path, options: LabelOptions | None) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Finished conformers by fingerprint; with options, only of a file that was made with them."""
+    with _reading(path) as file:
+        if options is not None and json.loads(file.attrs["options"]) != asdict(options):
+            made = file.attrs["options"]
+            raise InputError(f"'{path}' was made with other options ({made}): use those, or add --overwrite.")
+        places = {"atom": 0, "label": 0, "function": 0}
+        for number in range(min(len(file[name]) for name in ("key", *PER_CONFORMER))):
+            row = {name: file[name][number] for name in PER_CONFORMER}
+            atoms, labels = int(row["atoms"]), int(row["labels"])
+            for name in PER_ATOM:
+                row[name] = file[name][places["atom"] : places["atom"] + atoms]
+            size = DensityBasis.of(row["atomic_numbers"]).size
+            for name in PER_LABEL:
+                wide = name == "coefficients" or name.endswith("_gradient")
+                start, count = (places["function"], labels * size) if wide else (places["label"], labels)
+                values = file[name][start : start + count]
+                row[name] = values.reshape(labels, size) if wide else values
+            places = {
+                "atom": places["atom"] + atoms,
+                "label": places["label"] + labels,
+                "function": places["function"] + labels * size,
+            }
+            yield file["key"][number].decode(), row

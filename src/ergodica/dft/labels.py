@@ -1,0 +1,282 @@
+"""Labels for functionals of the density: coefficients, energies and their gradients, from Kohn-Sham orbitals.
+
+Orbitals that fill the lowest states of a potential V minimise T_S + ∫ρV, so their kinetic energy is that of the exact
+functional and its gradient is -V, up to a constant. Any potential will do, self-consistent or not: one diagonalisation
+gives one label. Those here are
+
+    F = F_KS + λ (F_MINAO - F_KS) + Σ_μ c_μ ω_μ(r)
+
+with the Kohn-Sham matrix at the ground state, that at PySCF's starting density and random coefficients c; the first
+label is the ground state. (Perturbed Kohn-Sham matrices are the idea of Remme et al., J. Am. Chem. Soc. 147, 28851
+(2025); they put them into the iterations.) In the density basis the potential is v + W p + v_xc(p) at the fitted
+densities plus S c. Energies that are exact at p are taken off the Kohn-Sham energy, so that the kinetic energy absorbs
+the error of the fit and E[p] is Kohn-Sham's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from ergodica._extras import require
+from ergodica.dft.basis import DensityBasis, exponents_of_elements
+from ergodica.dft.fitting import FitMethod, FitSystem, Projected, fit_densities
+from ergodica.dft.integrals import charges
+from ergodica.dft.orbital_energies import energies_of_orbitals, semilocal_energies
+from ergodica.dft.reference import kohn_sham_solver
+from ergodica.elements import SYMBOLS
+from ergodica.errors import InputError, WorkFailed
+from ergodica.system import Labels, System
+from ergodica.units import BOHR, HARTREE
+
+__all__ = ["Conformer", "DensityLabels", "LabelOptions", "Perturbation", "label_conformer", "perturbations"]
+
+
+@dataclass(frozen=True)
+class LabelOptions:
+    """How a conformer is labelled.
+
+    Attributes:
+        count: labels a conformer beside the ground state.
+        weakest: least standard deviation of the random coefficients c, Hartree; they grow geometrically.
+        strongest: the largest.
+        mixing: λ of every second label is drawn from -mixing ... mixing, the others have none.
+        fit: how densities are fitted.
+        grid_level: of PySCF's grid.
+        seed: of the random potentials.
+
+    Raises:
+        InputError: a number makes no sense.
+    """
+
+    count: int = 20
+    weakest: float = 0.005
+    strongest: float = 0.1
+    mixing: float = 0.4
+    fit: FitMethod = "stacked"
+    grid_level: int = 2
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.count < 0 or not 0 < self.weakest <= self.strongest or self.mixing < 0:
+            raise InputError("Labels need count >= 0, 0 < weakest <= strongest and mixing >= 0.")
+
+
+@dataclass(frozen=True)
+class Perturbation:
+    """One potential: λ and c."""
+
+    mixing: float
+    coefficients: Float[np.ndarray, " F"]
+
+
+@dataclass(frozen=True)
+class DensityLabels:
+    """L densities of a conformer, the first one the ground state.
+
+    Energies are in Hartree, gradients ∂E/∂p at p, that of the kinetic energy up to a multiple of the charges w.
+
+    Attributes:
+        coefficients: p [L, F], each with exactly the electrons of the molecule.
+        kinetic: T_S less what the fit of the density changes in all other energies [L].
+        kinetic_gradient: its gradient [L, F].
+        xc: exchange-correlation energy of p [L].
+        xc_gradient: its gradient [L, F].
+        apbe: classical kinetic energy of p, for targets that are differences to it [L].
+        apbe_gradient: its gradient [L, F].
+        orbital_kinetic: T_S of the orbitals as it is [L].
+        perturbation: λ and the root mean square of c [L, 2].
+    """
+
+    coefficients: Float[np.ndarray, "L F"]
+    kinetic: Float[np.ndarray, " L"]
+    kinetic_gradient: Float[np.ndarray, "L F"]
+    xc: Float[np.ndarray, " L"]
+    xc_gradient: Float[np.ndarray, "L F"]
+    apbe: Float[np.ndarray, " L"]
+    apbe_gradient: Float[np.ndarray, "L F"]
+    orbital_kinetic: Float[np.ndarray, " L"]
+    perturbation: Float[np.ndarray, "L 2"]
+
+
+@dataclass(frozen=True)
+class Conformer:
+    """A molecule with its labels.
+
+    Attributes:
+        system: the molecule; its labels are Kohn-Sham's energy (eV) and forces (eV/Å).
+        dipole: Kohn-Sham's, Debye [3].
+        densities: labels of densities.
+    """
+
+    system: System
+    dipole: Float[np.ndarray, " 3"]
+    densities: DensityLabels
+
+    @property
+    def energy(self) -> float:
+        """Kohn-Sham's total energy, Hartree."""
+        assert self.system.labels.energy is not None
+        return self.system.labels.energy / HARTREE
+
+    @property
+    def gradient(self) -> Float[np.ndarray, "N 3"]:
+        """Kohn-Sham's nuclear gradient, Hartree/Bohr."""
+        assert self.system.labels.forces is not None
+        return -self.system.labels.forces * (BOHR / HARTREE)
+
+
+def perturbations(basis: DensityBasis, options: LabelOptions, seed: int) -> list[Perturbation]:
+    """The potentials of a conformer; the first is none."""
+    random = np.random.default_rng([options.seed, seed])
+    strengths = np.geomspace(options.weakest, options.strongest, max(options.count, 1))
+    found = [Perturbation(0.0, np.zeros(basis.size))]
+    for number in range(options.count):
+        mixing = random.uniform(-options.mixing, options.mixing) if number % 2 else 0.0
+        found.append(Perturbation(mixing, strengths[number] * random.normal(size=basis.size)))
+    return found
+
+
+def label_conformer(system: System, options: LabelOptions, seed: int = 0) -> Conformer:
+    """Solve the Kohn-Sham equations of a molecule and label densities around the solution.
+
+    Args:
+        system: closed-shell molecule.
+        options: how many, how far away.
+        seed: of this conformer's random potentials.
+
+    Raises:
+        InputError: PySCF is missing, the molecule is not closed-shell, or a basis lacks an element.
+        WorkFailed: the Kohn-Sham equations did not converge.
+    """
+    basis = DensityBasis.of(system.numbers)
+    solver = kohn_sham_solver(system, "pbe", options.grid_level)
+    energy = float(solver.kernel())
+    if not solver.converged:
+        raise WorkFailed(f"{system.name}: the Kohn-Sham equations did not converge in {solver.max_cycle} cycles.")
+    gradient = solver.nuc_grad_method().set(grid_response=True).kernel()
+    labels = Labels(energy * HARTREE, -gradient * (HARTREE / BOHR), level_of_theory="PBE/6-31G(2df,p)")
+    densities = label_densities(solver, basis, perturbations(basis, options, seed), options.fit)
+    return Conformer(replace(system, labels=labels), np.asarray(solver.dip_moment(verbose=0)), densities)
+
+
+def label_densities(
+    solver: Any, basis: DensityBasis, perturbed: list[Perturbation], fit: FitMethod = "stacked"
+) -> DensityLabels:
+    """Labels by one diagonalisation each.
+
+    Args:
+        solver: PySCF's, converged.
+        basis: of the density.
+        perturbed: the potentials.
+        fit: how densities are fitted.
+    """
+    integrals = _Integrals.of(solver.mol, basis)
+    core, ends = solver.get_hcore(), (solver.make_rdm1(), solver.get_init_guess(key="minao"))
+    ground, start = (core + solver.get_veff(dm=matrix) for matrix in ends)
+    away = start - ground
+    matrices = [ground + one.mixing * away + integrals.potential(one.coefficients) for one in perturbed]
+    orbitals = [_occupied(matrix, integrals.orbital_overlap, solver.mol.nelectron) for matrix in matrices]
+    found = energies_of_orbitals(solver, orbitals)
+    p = integrals.fit([*(2 * c @ c.T for c in orbitals), *ends], fit, solver.mol.nelectron)
+    xc, xc_gradient, apbe, apbe_gradient = semilocal_energies(solver, integrals.density, p)
+    hartree = p @ integrals.system.coulomb
+    at_ground, at_start = (hartree + xc_gradient + integrals.system.external)[-2:]
+    potential = [
+        at_ground + one.mixing * (at_start - at_ground) + integrals.system.overlap @ one.coefficients
+        for one in perturbed
+    ]
+    electrostatic = 0.5 * np.sum(p * hartree, axis=1) + p @ integrals.system.external
+    return DensityLabels(
+        coefficients=p[:-2],
+        kinetic=found.electronic - (electrostatic + xc)[:-2],
+        kinetic_gradient=-np.stack(potential),
+        xc=xc[:-2],
+        xc_gradient=xc_gradient[:-2],
+        apbe=apbe[:-2],
+        apbe_gradient=apbe_gradient[:-2],
+        orbital_kinetic=found.kinetic,
+        perturbation=np.array([(one.mixing, np.sqrt(np.mean(one.coefficients**2))) for one in perturbed]),
+    )
+
+
+def _occupied(matrix: np.ndarray, overlap: np.ndarray, electrons: int) -> Float[np.ndarray, "A O"]:
+    """Orbitals that fill the lowest states of a potential."""
+    from scipy.linalg import eigh
+
+    return eigh(matrix, overlap, subset_by_index=(0, electrons // 2 - 1))[1]
+
+
+@dataclass(frozen=True)
+class _Integrals:
+    """Integrals of orbitals and density basis by libcint.
+
+    Attributes:
+        density: the density basis in PySCF's form.
+        system: what the fit needs of it.
+        orbital_overlap: of the orbitals' basis [A, A].
+        attraction: of its pairs by the nuclei, Hartree [A, A].
+        repulsion: (χ_i χ_j | ω_μ) of pairs i ≥ j, Hartree [A(A+1)/2, F].
+        overlaps: ∫χ_i χ_j ω_μ of the same pairs [A(A+1)/2, F].
+    """
+
+    density: Any
+    system: FitSystem
+    orbital_overlap: Float[np.ndarray, "A A"]
+    attraction: Float[np.ndarray, "A A"]
+    repulsion: Float[np.ndarray, "P F"] = field(repr=False)
+    overlaps: Float[np.ndarray, "P F"] = field(repr=False)
+
+    @classmethod
+    def of(cls, molecule: Any, basis: DensityBasis) -> _Integrals:
+        df = require("pyscf.df", "dft")
+        density = df.make_auxmol(molecule, _shells(basis))
+        system = FitSystem(
+            overlap=density.intor("int1e_ovlp"),
+            coulomb=density.intor("int2c2e"),
+            external=_external(molecule, density),
+            charges=charges(basis),
+        )
+        repulsion, overlaps = (
+            df.incore.aux_e2(molecule, density, name, aosym="s2ij") for name in ("int3c2e", "int3c1e")
+        )
+        ovlp, attraction = molecule.intor("int1e_ovlp"), molecule.intor("int1e_nuc")
+        return cls(density, system, ovlp, attraction, repulsion, overlaps)
+
+    def potential(self, coefficients: Float[np.ndarray, " F"]) -> Float[np.ndarray, "A A"]:
+        """Matrix of the potential Σ_μ c_μ ω_μ(r) between orbitals, Hartree."""
+        lib = require("pyscf.lib", "dft")
+        return lib.unpack_tril(self.overlaps @ coefficients)
+
+    def fit(self, matrices: list[np.ndarray], method: FitMethod, electrons: int) -> Float[np.ndarray, "L F"]:
+        """Coefficients of density matrices."""
+        size = len(matrices[0])
+        rows, columns = np.tril_indices(size)
+        packed = np.stack([matrix[rows, columns] for matrix in matrices]) * np.where(rows == columns, 1.0, 2.0)
+        external = packed @ self.attraction[rows, columns]
+        projected = Projected(packed @ self.repulsion, external, packed @ self.overlaps)
+        return fit_densities(self.system, projected, method, electrons)
+
+
+def _shells(basis: DensityBasis) -> dict[str, list[list[Any]]]:
+    """The density basis in PySCF's words."""
+    known = exponents_of_elements()
+    return {
+        SYMBOLS[number]: [
+            [degree, [exponent, 1.0]]
+            for degree, exponents in enumerate(known[SYMBOLS[number]])
+            for exponent in exponents
+        ]
+        for number in sorted(set(basis.numbers))
+    }
+
+
+def _external(molecule: Any, density: Any) -> Float[np.ndarray, " F"]:
+    """-Σ_C Z_C ∫ ω_μ / |r - C|: the nuclei as Gaussians too narrow to matter."""
+    gto = require("pyscf.gto", "dft")
+    both = gto.conc_mol(density, gto.fakemol_for_charges(molecule.atom_coords(), expnt=1e16))
+    potential = both.intor("int2c2e", shls_slice=(0, density.nbas, density.nbas, both.nbas))
+    return -potential @ molecule.atom_charges()

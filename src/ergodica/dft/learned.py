@@ -1,0 +1,242 @@
+"""Functionals of the density that were learnt: what they are, how they are evaluated, and their file.
+
+E_θ[p, R] = reference(q, R) + scale · Σ_i network(q - q⁰, R)_i with natural coefficients q = S^(1/2) p. It stands for
+T_S + E_XC, for T_S - T_APBE or for T_S, as its target says; the rest is computed. A functional is a pytree of
+parameters: compiled programs depend on its configuration alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from ergodica.checkpoint import load_tree, read_header, save_tree
+from ergodica.config import from_dict
+from ergodica.dft.atomic_reference import AtomicReference, at_ground, mixed_shells, reference_energy
+from ergodica.dft.functionals import Semilocal
+from ergodica.dft.layout import Geometry, Layout, geometry, index_table, surroundings, tabulated
+from ergodica.dft.molecule import Molecule
+from ergodica.dft.network import DensityNetwork, NetworkConfig
+from ergodica.elements import SYMBOLS, formula, symbols_of
+from ergodica.errors import InputError
+from ergodica.potentials.potential import Info
+from ergodica.system import System
+
+__all__ = ["FunctionalConfig", "LearnedFunctional", "Target", "load_functional", "save_functional"]
+
+FORMAT, VERSION = "ergodica-functional", 1
+
+Target = Literal["T_S+E_XC", "T_S-T_APBE", "T_S"]
+"""What is learnt; the first needs no grid at run time."""
+
+
+@dataclass(frozen=True)
+class FunctionalConfig:
+    """What defines the programs of a functional.
+
+    Attributes:
+        elements: symbols, by rising atomic number.
+        target: what it stands for.
+        network: architecture.
+        formulas: compositions it was trained on.
+    """
+
+    elements: tuple[str, ...]
+    target: Target = "T_S+E_XC"
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+    formulas: tuple[str, ...] = ()
+
+    @property
+    def layout(self) -> Layout:
+        """The table of coefficients."""
+        return Layout(tuple(SYMBOLS.index(symbol) for symbol in self.elements))
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class LearnedFunctional:
+    """A functional with its parameters.
+
+    Attributes:
+        network: parameters of the network.
+        reference: the part that was fitted in closed form.
+        scale: of the network's output, Hartree.
+        config: what it is.
+    """
+
+    network: Any
+    reference: AtomicReference
+    scale: Float[Array, ""]
+    config: FunctionalConfig = field(metadata={"static": True})
+
+    @property
+    def on_grid(self) -> bool:
+        """Whether it needs a grid at run time."""
+        return self.config.target != "T_S+E_XC"
+
+    def terms(self, coefficients: Float[Array, " F"], molecule: Molecule) -> dict[str, Float[Array, ""]]:
+        """Energies by name, Hartree."""
+        index = index_table(self.config.layout, molecule.basis)
+        species = jnp.asarray(self.config.layout.species(np.array(molecule.basis.numbers)))
+        natural = tabulated(molecule.root @ coefficients, index)
+        own = jnp.sum(self.atom_energies(species, jnp.ones(len(species)), molecule.positions, natural))
+        if self.config.target == "T_S+E_XC":
+            return {"kinetic+xc": own}
+        rest = Semilocal("apbe", "pbe").terms(coefficients, molecule)
+        return {"kinetic": own + rest["kinetic"] * (self.config.target == "T_S-T_APBE"), "xc": rest["xc"]}
+
+    def atom_energies(
+        self,
+        species: Int[Array, " N"],
+        valid: Float[Array, " N"],
+        positions: Float[Array, "N 3"],
+        natural: Float[Array, "N M K"],
+    ) -> Float[Array, " N"]:
+        """Energies of the atoms, Hartree.
+
+        Args:
+            species: place of each element in the layout.
+            valid: 1 for an atom, 0 for padding.
+            positions: Bohr.
+            natural: coefficients q in the table.
+        """
+        place, around, away = self._seen(species, valid, positions, natural)
+        fitted = reference_energy(self.reference, self.config.layout, place.species, around, away)
+        return fitted * place.valid + network_energies(self, place, around, away)
+
+    def fitted(
+        self,
+        species: Int[Array, " N"],
+        valid: Float[Array, " N"],
+        positions: Float[Array, "N 3"],
+        natural: Float[Array, "N M K"],
+    ) -> Float[Array, " N"]:
+        """The part of `atom_energies` that the reference gives."""
+        place, around, away = self._seen(species, valid, positions, natural)
+        return reference_energy(self.reference, self.config.layout, place.species, around, away) * place.valid
+
+    def _seen(
+        self, species: Any, valid: Any, positions: Float[Array, "N 3"], natural: Float[Array, "N M K"]
+    ) -> tuple[Geometry, Float[Array, "N M C"], Float[Array, "N M K"]]:
+        """Nuclei, surroundings, and deviations of the coefficients from what is expected there."""
+        layout = self.config.layout
+        place = self._place(species, valid, positions)
+        around = surroundings(layout, place)
+        return place, around, natural - at_ground(self.reference.coefficients, layout, place.species, around)
+
+    def ground(self, molecule: Molecule) -> Float[Array, " F"]:
+        """Coefficients p⁰ that the reference expects at the minimum: a start for the minimiser."""
+        layout = self.config.layout
+        index = index_table(layout, molecule.basis)
+        species = layout.species(np.array(molecule.basis.numbers))
+        place = self._place(species, jnp.ones(len(species)), molecule.positions)
+        table = at_ground(self.reference.coefficients, layout, place.species, surroundings(layout, place))
+        flat = jnp.zeros(molecule.basis.size + 1, table.dtype).at[index].set(table)[:-1]
+        return molecule.inverse_root @ flat
+
+    def _place(self, species: Any, valid: Any, positions: Float[Array, "N 3"]) -> Geometry:
+        radial = self.config.network.radial
+        return geometry(
+            self.config.layout, radial, jnp.asarray(species), jnp.asarray(valid, positions.dtype), positions
+        )
+
+    def is_strange(self, system: System, force: bool = False) -> bool:
+        """Whether a molecule has a composition that the functional was not trained on.
+
+        Raises:
+            InputError: it has, and that is not forced; or it holds an element of which the functional knows nothing.
+        """
+        unknown = {int(z) for z in system.numbers} - set(self.config.layout.elements)
+        if unknown:
+            raise InputError(
+                f"{system.name} holds {symbols_of(unknown)[0]}, an element that this functional was not trained on "
+                f"(it knows {' '.join(self.config.elements)}); train one, or use a classical functional."
+            )
+        if formula(system.numbers) in self.config.formulas:
+            return False
+        if not force:
+            raise InputError(
+                f"{system.name} is {formula(system.numbers)}, but this functional was trained on "
+                f"{', '.join(self.config.formulas)}: use --force to try nevertheless, or a classical functional."
+            )
+        return True
+
+
+def network_energies(
+    functional: LearnedFunctional, place: Geometry, around: Float[Array, "N M C"], away: Float[Array, "N M K"]
+) -> Float[Array, " N"]:
+    """The network's share of the energies of the atoms, Hartree."""
+    layout = functional.config.layout
+    white = mixed_shells(functional.reference.whitening, layout, place.species, away)
+    module = DensityNetwork(functional.config.network, layout)
+    found: Any = module.apply(functional.network, place, around, white)
+    return functional.scale * found
+
+
+def save_functional(path: str | Path, functional: LearnedFunctional, info: Info) -> None:
+    """Write a functional as one model file."""
+    header = {"format": FORMAT, "version": VERSION, "kind": "density-functional",
+              "config": asdict(functional.config), "info": asdict(info)}  # fmt: skip
+    save_tree(path, functional, header)
+
+
+def load_functional(name_or_path: str | Path) -> tuple[LearnedFunctional, Info]:
+    """A functional by the name of a shipped one or the path of its file, and its card.
+
+    Raises:
+        InputError: there is none, or the file is damaged, of another kind or from a newer version.
+    """
+    shipped = shipped_functionals()
+    path = shipped.get(str(name_or_path), Path(name_or_path))
+    if not path.is_file():
+        raise InputError(f"There is no functional '{name_or_path}': give a file or one of {', '.join(shipped)}.")
+    header = read_header(path)
+    if header.get("format") != FORMAT:
+        raise InputError(f"'{path}' holds '{header.get('format')}', not a density functional.")
+    if header.get("version", 0) > VERSION:
+        raise InputError(f"'{path}' was written by a newer Ergodica: upgrade with 'pip install -U ergodica'.")
+    config = from_dict(FunctionalConfig, header["config"], f"{path}: config")
+    template = jax.eval_shape(lambda: fresh_functional(config, jax.random.key(0)))
+    functional = load_tree(path, template)[0]
+    wrong = [a.shape for a, b in zip(jax.tree.leaves(functional), jax.tree.leaves(template), strict=True)
+             if np.size(a) != np.prod(b.shape, dtype=int)]  # fmt: skip
+    if wrong:
+        raise InputError(f"'{path}' is inconsistent: an array of shape {wrong[0]} does not fit its configuration.")
+    functional = jax.tree.map(lambda leaf, like: np.asarray(leaf).reshape(like.shape), functional, template)
+    return functional, from_dict(Info, header["info"], f"{path}: info")
+
+
+def shipped_functionals() -> dict[str, Path]:
+    """Functionals that come with the package, by name."""
+    folder = Path(__file__).parent.parent / "weights" / "functionals"
+    return {path.stem: path for path in sorted(folder.glob("*.safetensors"))}
+
+
+def fresh_functional(config: FunctionalConfig, key: Array) -> LearnedFunctional:
+    """Random parameters and an empty reference."""
+    layout, network = config.layout, config.network
+    elements, degrees, width = *layout.shells.shape, layout.width
+    channels = network.radial.size * elements + 1
+    per_degree = jnp.zeros((elements, degrees, channels, width))
+    reference = AtomicReference(
+        energy=jnp.zeros((elements, channels)),
+        coefficients=per_degree,
+        gradient=per_degree,
+        curvature=jnp.zeros((elements, degrees, width, width)),
+        whitening=jnp.zeros((elements, degrees, width, width)),
+    )
+    params = jax.jit(_initial, static_argnums=(0, 1))(layout, network, key)
+    return LearnedFunctional(params, reference, jnp.ones(()), config)
+
+
+def _initial(layout: Layout, network: NetworkConfig, key: Array) -> Any:
+    """Random parameters of the network, from a lone atom."""
+    place = geometry(layout, network.radial, jnp.zeros(1, jnp.int32), jnp.ones(1), jnp.zeros((1, 3)))
+    around, away = surroundings(layout, place), jnp.zeros((1, len(layout.degree), layout.width))
+    return DensityNetwork(network, layout).init(key, place, around, away)

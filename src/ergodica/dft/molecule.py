@@ -1,0 +1,93 @@
+"""A molecule with the integrals over its density basis, and the total energy of a density in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from ergodica.dft import integrals
+from ergodica.dft.basis import DensityBasis
+from ergodica.dft.grid import Grid, GridOptions, make_grid
+from ergodica.dft.natural import symmetric_roots
+
+if TYPE_CHECKING:
+    from ergodica.dft.functionals import Functional
+
+__all__ = ["Molecule", "electrostatics", "energy", "energy_terms", "make_molecule"]
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Molecule:
+    """Nuclei and what the energy needs of the basis there.
+
+    Attributes:
+        positions: of the nuclei, Bohr [N, 3].
+        overlap: S [F, F].
+        root: S^(1/2), which takes coefficients to natural coordinates [F, F].
+        inverse_root: S^(-1/2) [F, F].
+        coulomb: W, Hartree [F, F].
+        external: v, Hartree [F].
+        repulsion: of the nuclei, Hartree.
+        grid: for functionals that need one.
+        basis: of the molecule.
+    """
+
+    positions: Float[Array, "N 3"]
+    overlap: Float[Array, "F F"]
+    root: Float[Array, "F F"]
+    inverse_root: Float[Array, "F F"]
+    coulomb: Float[Array, "F F"]
+    external: Float[Array, " F"]
+    repulsion: Float[Array, ""]
+    grid: Grid
+    basis: DensityBasis = field(metadata={"static": True})
+
+
+def make_molecule(basis: DensityBasis, positions: Float[Array, "N 3"], grid: GridOptions | None = None) -> Molecule:
+    """Integrals and grid for nuclei at given places; a function of those that JAX differentiates.
+
+    Args:
+        basis: of the molecule.
+        positions: of the nuclei, Bohr.
+        grid: how fine the grid is.
+    """
+    positions = jnp.asarray(positions)
+    overlap = integrals.overlap(basis, positions)
+    root, inverse_root = symmetric_roots(overlap)
+    return Molecule(
+        positions=positions,
+        overlap=overlap,
+        root=root,
+        inverse_root=inverse_root,
+        coulomb=integrals.coulomb(basis, positions),
+        external=integrals.external(basis, positions),
+        repulsion=integrals.nuclear_repulsion(basis, positions),
+        grid=make_grid(basis, positions, grid),
+        basis=basis,
+    )
+
+
+def electrostatics(coefficients: Float[Array, " F"], molecule: Molecule) -> dict[str, Float[Array, ""]]:
+    """Energies that are exact in any functional: "hartree", "external" and "nuclear", Hartree."""
+    return {
+        "hartree": 0.5 * coefficients @ molecule.coulomb @ coefficients,
+        "external": molecule.external @ coefficients,
+        "nuclear": molecule.repulsion,
+    }
+
+
+def energy_terms(
+    coefficients: Float[Array, " F"], molecule: Molecule, functional: Functional
+) -> dict[str, Float[Array, ""]]:
+    """The terms of the total energy, Hartree: those of the functional and those of `electrostatics`."""
+    return functional.terms(coefficients, molecule) | electrostatics(coefficients, molecule)
+
+
+def energy(coefficients: Float[Array, " F"], molecule: Molecule, functional: Functional) -> Float[Array, ""]:
+    """Total energy, Hartree."""
+    return sum(energy_terms(coefficients, molecule, functional).values(), jnp.zeros((), coefficients.dtype))

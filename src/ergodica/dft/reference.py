@@ -1,0 +1,97 @@
+"""Kohn-Sham references by PySCF: the extra `dft`. Nothing else of `ergodica.dft` needs it.
+
+Closed-shell PBE/6-31G(2df,p) from PySCF's minimal-basis guess, as the data of M-OFDFT and STRUCTURES25 were made.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Float
+
+from ergodica._extras import require
+from ergodica.dft.run import electrons_of
+from ergodica.elements import SYMBOLS
+from ergodica.errors import InputError
+from ergodica.system import Labels, System, as_system
+from ergodica.units import BOHR, HARTREE
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+__all__ = ["ORBITALS", "KohnSham", "kohn_sham", "kohn_sham_solver"]
+
+ORBITALS = "6-31g(2df,p)"
+"""Basis of the orbitals."""
+
+
+@dataclass(frozen=True)
+class KohnSham:
+    """A molecule with its Kohn-Sham solution.
+
+    Attributes:
+        system: the molecule, its labels energy (eV) and forces (eV/Å).
+        energy: total energy, Hartree.
+        terms: its terms by the names of the orbital-free ones, Hartree.
+        converged: whether the self-consistent field converged.
+        cycles: how many it took.
+        dipole: moment, Debye [3].
+    """
+
+    system: System
+    energy: float
+    terms: dict[str, float]
+    converged: bool
+    cycles: int
+    dipole: Float[np.ndarray, " 3"]
+
+
+def kohn_sham_solver(system: System, xc: str = "pbe", grid_level: int = 3) -> Any:
+    """PySCF's solver for one molecule, not run yet.
+
+    Args:
+        system: closed-shell molecule.
+        xc: exchange-correlation functional, by a name of libxc.
+        grid_level: of PySCF's grid.
+
+    Raises:
+        InputError: PySCF is not installed, the molecule is not closed-shell, or the orbital basis lacks an element.
+    """
+    gto, dft = require("pyscf.gto", "dft"), require("pyscf.dft", "dft")
+    electrons_of(system)
+    atoms = [(SYMBOLS[number], place) for number, place in zip(system.numbers, system.positions / BOHR, strict=True)]
+    try:
+        molecule = gto.M(atom=atoms, unit="Bohr", basis=ORBITALS, charge=round(system.charge), verbose=0)
+    except RuntimeError as error:  # what PySCF raises for a basis it does not have
+        raise InputError(f"{system.name}: {ORBITALS} does not cover all of its elements.") from error
+    solver = dft.RKS(molecule, xc=xc).set(conv_tol=1e-9)
+    solver.grids.level = grid_level
+    return solver
+
+
+def kohn_sham(structure: System | Atoms, xc: str = "pbe", grid_level: int = 3) -> KohnSham:
+    """Solve the Kohn-Sham equations of one molecule; arguments and errors are those of `kohn_sham_solver`."""
+    system = as_system(structure)
+    solver = kohn_sham_solver(system, xc, grid_level)
+    molecule = solver.mol
+    energy = float(solver.kernel())
+    matrix = solver.make_rdm1()
+    gradient = solver.nuc_grad_method().set(grid_response=True).kernel()
+    effective = solver.get_veff()
+    terms = {
+        "kinetic": np.einsum("ij,ji", molecule.intor("int1e_kin"), matrix),
+        "xc": effective.exc,
+        "hartree": effective.ecoul,
+        "external": np.einsum("ij,ji", molecule.intor("int1e_nuc"), matrix),
+        "nuclear": molecule.energy_nuc(),
+    }
+    return KohnSham(
+        system=replace(system, labels=Labels(energy * HARTREE, -gradient * (HARTREE / BOHR))),
+        energy=energy,
+        terms={name: float(np.real(value)) for name, value in terms.items()},
+        converged=bool(solver.converged),
+        cycles=int(solver.cycles),
+        dipole=np.asarray(solver.dip_moment(verbose=0)),
+    )

@@ -1,0 +1,204 @@
+"""From structures to minimised densities and what follows from them, in the units of the rest of the package."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from ergodica.dft.basis import DensityBasis
+from ergodica.dft.functionals import KINETIC, Functional, Semilocal
+from ergodica.dft.grid import GridOptions
+from ergodica.dft.learned import LearnedFunctional, load_functional, shipped_functionals
+from ergodica.dft.minimize import MinimizeOptions, Minimum, minimize
+from ergodica.dft.molecule import make_molecule
+from ergodica.dft.properties import dipole, forces
+from ergodica.dft.start import Start, atomic_start
+from ergodica.elements import SYMBOLS
+from ergodica.errors import InputError
+from ergodica.system import Labels, System, as_systems
+from ergodica.units import BOHR, DEBYE, HARTREE
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+__all__ = ["DensityOptions", "OrbitalFree", "check_system", "electrons_of", "minimize_density"]
+
+CLOSEST = 0.4
+"""Atoms nearer to each other than this are a mistake, Å."""
+
+
+@dataclass(frozen=True)
+class DensityOptions:
+    """How a density is minimised.
+
+    Attributes:
+        functional: classical kinetic functional, one of `functionals.KINETIC`; or the name or file of a learned one.
+        xc: exchange-correlation functional beside a classical one, one of `functionals.XC`.
+        start: density to begin with; "model" is what a learned functional expects, its default (that of others: "sad").
+        grid: where functionals are integrated.
+        minimize: when to stop.
+        force: minimise molecules of kinds that a learned functional was not trained on; they are flagged.
+    """
+
+    functional: str = "tf+vw/9"
+    xc: str = "pbe"
+    start: Start | Literal["model"] | None = None
+    grid: GridOptions = field(default_factory=GridOptions)
+    minimize: MinimizeOptions = field(default_factory=MinimizeOptions)
+    force: bool = False
+
+    def load(self) -> Functional:
+        """What the minimiser is given.
+
+        Raises:
+            InputError: there is no functional of that name, or its file is damaged.
+        """
+        if self.functional in KINETIC:
+            return Semilocal(self.functional, self.xc)
+        if not Path(self.functional).suffix and self.functional not in shipped_functionals():
+            names = ", ".join((*KINETIC, *shipped_functionals()))
+            raise InputError(f"There is no functional '{self.functional}': give a model file or one of {names}.")
+        return load_functional(self.functional)[0]
+
+
+@dataclass(frozen=True)
+class OrbitalFree:
+    """A molecule with its minimised density.
+
+    Attributes:
+        system: the molecule, its labels the energy (eV) and forces (eV/Å) found here.
+        coefficients: p, in the order of `DensityBasis` [F].
+        energy: total energy, Hartree.
+        terms: its terms by name, Hartree.
+        converged: whether the projected gradient came below the limit; if not, the rest is of the last point.
+        iterations: evaluations of the energy.
+        gradient_norm: of the projected gradient in natural coordinates, Hartree.
+        electron_count_error: of the integral of the density.
+        dipole: moment, Debye [3].
+        extrapolated: the functional was learnt on molecules of other kinds.
+    """
+
+    system: System
+    coefficients: Float[np.ndarray, " F"]
+    energy: float
+    terms: dict[str, float]
+    converged: bool
+    iterations: int
+    gradient_norm: float
+    electron_count_error: float
+    dipole: Float[np.ndarray, " 3"]
+    extrapolated: bool = False
+
+
+def electrons_of(system: System) -> int:
+    """Electrons of a closed-shell molecule.
+
+    Raises:
+        InputError: it is periodic, has a fractional charge, no electrons or an odd number of them, or atoms on top of
+            each other.
+    """
+    if system.pbc.any():
+        raise InputError(f"{system.name} is periodic: orbital-free DFT here is for molecules; set pbc to F.")
+    if system.charge != round(system.charge):
+        raise InputError(f"{system.name} has a charge of {system.charge}: give a whole number.")
+    electrons = int(system.numbers.sum()) - round(system.charge)
+    if electrons < 2 or electrons % 2:
+        raise InputError(
+            f"{system.name} has {electrons} electrons: only closed shells are possible, with an even number; "
+            "check the atoms and the charge."
+        )
+    distances = np.linalg.norm(system.positions[:, None] - system.positions, axis=-1)
+    np.fill_diagonal(distances, np.inf)
+    if distances.min() < CLOSEST:
+        first, second = np.unravel_index(distances.argmin(), distances.shape)
+        raise InputError(
+            f"{system.name}: atoms {first} ({SYMBOLS[system.numbers[first]]}) and {second} "
+            f"({SYMBOLS[system.numbers[second]]}) are {distances.min():.2f} Å apart: repair the coordinates."
+        )
+    return electrons
+
+
+def check_system(options: DensityOptions, system: System) -> None:
+    """Raise `InputError` when the functional is none, or a molecule none for it."""
+    functional = options.load()
+    if isinstance(functional, LearnedFunctional):
+        functional.is_strange(system, options.force)
+
+
+def minimize_density(
+    structures: System | Atoms | Sequence[System | Atoms], options: DensityOptions | None = None
+) -> list[OrbitalFree]:
+    """Minimise the density of molecules; in double precision throughout.
+
+    Molecules of the same atoms in the same order share one compiled program.
+
+    Args:
+        structures: closed-shell molecules, with `info["charge"]` where they are ions.
+        options: functional, start, grid, when to stop.
+
+    Raises:
+        InputError: a molecule is not closed-shell, periodic, or has an element without a basis.
+    """
+    options = options or DensityOptions()
+    functional = options.load()
+    systems = as_systems(structures)
+    counts = [electrons_of(system) for system in systems]
+    bases = [DensityBasis.of(system.numbers) for system in systems]
+    learned = functional if isinstance(functional, LearnedFunctional) else None
+    strange = [learned is not None and learned.is_strange(system, options.force) for system in systems]
+    kind = options.start or ("sad" if learned is None else "model")
+    if kind == "model" and learned is None:
+        raise InputError("Only a learned functional expects a density to start from: choose sad or minao.")
+    found = []
+    for system, count, basis, odd in zip(systems, counts, bases, strange, strict=True):
+        # no TF32: energies are sums of large numbers that nearly cancel
+        with jax.enable_x64(True), jax.default_matmul_precision("highest"):
+            start = None if kind == "model" else atomic_start(basis, count, kind)
+            double = jax.tree.map(lambda leaf: jnp.asarray(leaf, float), functional)
+            solved = _solve(basis, system.positions / BOHR, start, float(count), double, options)
+            found.append(replace(_told(system, *jax.device_get(solved)), extrapolated=odd))
+    return found
+
+
+@partial(jax.jit, static_argnames=("basis", "options"))
+def _solve(
+    basis: DensityBasis,
+    positions: Float[Array, "N 3"],
+    start: Float[Array, " F"] | None,
+    electrons: Float[Array, ""],
+    functional: Functional,
+    options: DensityOptions,
+) -> tuple[Minimum, Float[Array, "N 3"], Float[Array, " 3"]]:
+    """Minimum, forces and dipole, in atomic units."""
+    molecule = make_molecule(basis, positions, options.grid)
+    if start is None:
+        assert isinstance(functional, LearnedFunctional)
+        start = functional.ground(molecule)
+    minimum = minimize(molecule, functional, jnp.asarray(start), electrons, options.minimize)
+    pull = forces(basis, positions, minimum.coefficients, functional, options.grid)
+    return minimum, pull, dipole(basis, positions, minimum.coefficients)
+
+
+def _told(
+    system: System, minimum: Minimum, pull: Float[np.ndarray, "N 3"], moment: Float[np.ndarray, " 3"]
+) -> OrbitalFree:
+    energy = float(minimum.energy)
+    return OrbitalFree(
+        system=replace(system, labels=Labels(energy * HARTREE, pull * (HARTREE / BOHR))),
+        coefficients=np.asarray(minimum.coefficients),
+        energy=energy,
+        terms={name: float(value) for name, value in minimum.terms.items()},
+        converged=bool(minimum.converged),
+        iterations=int(minimum.iterations),
+        gradient_norm=float(minimum.gradient_norm),
+        electron_count_error=float(minimum.electron_count_error),
+        dipole=moment * (BOHR / DEBYE),
+    )

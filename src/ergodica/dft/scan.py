@@ -1,0 +1,75 @@
+"""Scans of a dihedral angle, and their picture."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ergodica.errors import InputError
+from ergodica.files import atomic_write, plot_bytes
+from ergodica.system import Labels, System
+from ergodica.units import HARTREE, KCAL_PER_MOL
+
+__all__ = ["plot_scan", "turned"]
+
+BOND = 1.3
+"""Atoms closer than this many times the sum of their covalent radii are bonded."""
+
+
+def turned(system: System, dihedral: tuple[int, int, int, int], points: int) -> tuple[list[float], list[System]]:
+    """Angles and rigid copies of a molecule with the dihedral at each of them.
+
+    Args:
+        system: the molecule.
+        dihedral: four atoms; the side of the fourth turns.
+        points: how many angles, from 0 to 360 degrees.
+
+    Raises:
+        InputError: an atom does not exist, is named twice, or the bond in the middle is part of a ring.
+    """
+    if len(set(dihedral)) < 4 or not all(0 <= atom < len(system) for atom in dihedral):
+        raise InputError(f"The dihedral needs four different atoms from 0 to {len(system) - 1}.")
+    atoms = system.with_labels(Labels()).to_ase()
+    side = _side(system, dihedral[1], dihedral[2])
+    found, angles = [], np.linspace(0.0, 360.0, points).tolist()
+    for angle in angles:
+        atoms.set_dihedral(*dihedral, angle, indices=side)
+        found.append(replace(system, positions=atoms.positions.copy(), labels=Labels(), name=f"{angle:.0f} degrees"))
+    return angles, found
+
+
+def _side(system: System, first: int, second: int) -> list[int]:
+    """Atoms that hang on the second of two bonded atoms."""
+    from ergodica.elements import COVALENT_RADII
+
+    radii = np.array([COVALENT_RADII[number] for number in system.numbers])
+    distances = np.linalg.norm(system.positions[:, None] - system.positions, axis=-1)
+    bonded = distances < BOND * (radii[:, None] + radii)
+    bonded[first, second] = bonded[second, first] = False
+    reached, edge = {second}, [second]
+    while edge:
+        edge = [int(k) for k in np.flatnonzero(bonded[edge].any(axis=0)) if k not in reached]
+        reached |= set(edge)
+    if first in reached:
+        raise InputError(f"The bond between atoms {first} and {second} is part of a ring: it can't be turned.")
+    return sorted(reached)
+
+
+def plot_scan(path: str | Path, records: Sequence[Mapping[str, Any]]) -> None:
+    """Energies above the lowest against the angle, Kohn-Sham's beside them where known."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5, 3.6), layout="constrained")
+    axes = figure.subplots()
+    angles = [record["angle_degrees"] for record in records]
+    for key, label, style in (("reference_Ha", "Kohn-Sham", "k-"), ("energy_Ha", "orbital-free", "o")):
+        if all(record[key] is not None for record in records):
+            energies = HARTREE / KCAL_PER_MOL * np.array([record[key] for record in records])
+            axes.plot(angles, energies - energies.min(), style, label=label)
+    axes.set(xlabel="dihedral angle, degrees", ylabel="energy, kcal/mol")
+    axes.legend(frameon=False)
+    atomic_write(path, plot_bytes(figure))

@@ -1,0 +1,317 @@
+"""Training of functionals with the one loop of the package: what is minimised, and the task the loop is given."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from ergodica.config import from_dict
+from ergodica.dft.atomic_reference import at_ground, mixed_shells
+from ergodica.dft.examples import Example, examples, fit_reference, less_reference
+from ergodica.dft.feed import DensityBatch, DensityTargets, ExampleFeed
+from ergodica.dft.labels import Conformer
+from ergodica.dft.layout import geometry, surroundings, tabulated
+from ergodica.dft.learned import (
+    FunctionalConfig,
+    LearnedFunctional,
+    Target,
+    fresh_functional,
+    load_functional,
+    network_energies,
+    save_functional,
+)
+from ergodica.dft.network import NetworkConfig
+from ergodica.elements import formula, symbols_of
+from ergodica.errors import InputError
+from ergodica.nn.geometry import soft_norm
+from ergodica.potentials.potential import Info
+from ergodica.training.loop import Outcome, run_task
+from ergodica.training.options import OptimizerOptions, RunOptions, read_toml
+
+__all__ = ["FunctionalTask", "FunctionalTraining", "parse_functional_training", "train_functional"]
+
+ROUNDED = 1e-6
+"""Length of errors below which their norm is rounded off, Hartree."""
+
+
+@dataclass(frozen=True)
+class DensityData:
+    """Where the labels are.
+
+    Attributes:
+        train: label files, each optionally with a selection ("water.h5@0:200").
+        validation: files for choosing the best step.
+        densities: labels of a conformer in a batch, the ground state among them.
+        noise: standard deviation of random moves of natural coefficients (see `ExampleFeed`).
+    """
+
+    train: tuple[str, ...] = ()
+    validation: tuple[str, ...] = ()
+    densities: int = 6
+    noise: float = 0.003
+
+
+@dataclass(frozen=True)
+class DensityLoss:
+    """Weighted sum of mean sizes of errors, all in Hartree (and Bohr).
+
+    Attributes:
+        energy: weight of the energy's error.
+        gradient: weight of the size of the density gradient's error (√Hartree, see `FunctionalTask`).
+        nuclear: weight of the norm of the error of an atom's nuclear gradient at the ground state.
+    """
+
+    energy: float = 1.0
+    gradient: float = 1.0
+    nuclear: float = 1.0
+
+    def __post_init__(self) -> None:
+        if min(self.energy, self.gradient, self.nuclear) < 0 or self.energy + self.gradient + self.nuclear <= 0:
+            raise InputError("[loss] energy, gradient and nuclear must not be negative, and not all 0.")
+
+
+@dataclass(frozen=True)
+class FunctionalTraining:
+    """Everything that defines the training of a functional.
+
+    Attributes:
+        model: architecture.
+        target: what is learnt.
+        data: labels.
+        loss: what is minimised.
+        optimizer: how.
+        run: how long; its batches are of conformers.
+        info: card of the result; elements and errors are filled in.
+        output: folder of checkpoints, metrics and the final model.
+    """
+
+    model: NetworkConfig = field(default_factory=NetworkConfig)
+    target: Target = "T_S+E_XC"
+    data: DensityData = field(default_factory=DensityData)
+    loss: DensityLoss = field(default_factory=DensityLoss)
+    optimizer: OptimizerOptions = field(default_factory=OptimizerOptions)
+    run: RunOptions = field(default_factory=RunOptions)
+    info: Info = field(default_factory=Info)
+    output: str = "runs/functional"
+
+    def defining(self) -> dict[str, Any]:
+        """What must not change between the parts of one run (length and rhythm may)."""
+        record = asdict(self)
+        for key in ("output", "info"):
+            record.pop(key)
+        record["run"] = {key: record["run"][key] for key in ("batch_size", "steps_per_call", "seed")}
+        return record
+
+
+KIND = "density-functional"
+
+
+def is_functional(path: str | Path) -> bool:
+    """Whether a TOML file describes the training of a functional: `[model] kind = "density-functional"`."""
+    model = read_toml(path).get("model", {})
+    return isinstance(model, Mapping) and model.get("kind") == KIND
+
+
+def parse_functional_training(table: Mapping[str, Any], where: str) -> FunctionalTraining:
+    """Build the configuration from nested dictionaries.
+
+    Raises:
+        InputError: unknown key (with a suggestion) or wrong type.
+    """
+    model = {key: value for key, value in dict(table.get("model", {})).items() if key != "kind"}
+    return from_dict(FunctionalTraining, {**table, "model": model}, where)
+
+
+def train_functional(
+    config: FunctionalTraining,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    report: Callable[[dict[str, float]], None] | None = None,
+) -> Outcome:
+    """Train a functional; arguments and errors are those of `ergodica.training.train`."""
+
+    def make() -> FunctionalTask:
+        sets = [_read(files) for files in (config.data.train, config.data.validation)]
+        return FunctionalTask(config, *sets)
+
+    return run_task(make, config.output, resume, overwrite, report)
+
+
+def _read(files: Sequence[str]) -> list[Conformer]:
+    from ergodica.archives import parse_slice
+    from ergodica.dft.labelfile import read_labels
+
+    found = []
+    for file in files:
+        name, at, selection = file.rpartition("@")
+        found += read_labels(name, parse_slice(selection, Path(name))) if at and name else read_labels(file)
+    return found
+
+
+class Errors(NamedTuple):
+    """Sums of errors over a batch and what to divide them by; Hartree and Bohr."""
+
+    loss: Float[Array, ""]
+    energy: Float[Array, ""]
+    ground_energy: Float[Array, ""]
+    gradient: Float[Array, ""]
+    ground_gradient: Float[Array, ""]
+    nuclear: Float[Array, ""]
+    conformers: Float[Array, ""]
+    batches: Float[Array, ""]
+
+
+class FunctionalTask:
+    """A functional and its labelled conformers.
+
+    Args:
+        config: what to do.
+        train: conformers to learn from.
+        validation: conformers to choose the best step by.
+
+    Raises:
+        InputError: there are no conformers, or those of the validation have elements that the others lack.
+    """
+
+    members = 0
+
+    def __init__(self, config: FunctionalTraining, train: Sequence[Conformer], validation: Sequence[Conformer]) -> None:
+        if not train or not validation:
+            raise InputError("A functional needs labels to train on and to validate: set [data] train and validation.")
+        elements, others = ({int(z) for one in part for z in one.system.numbers} for part in (train, validation))
+        if others - elements:
+            raise InputError(f"No training conformer holds {symbols_of(others - elements)[0]}, one to validate does.")
+        self.config, self.fingerprint = config, _fingerprint([*train, *validation])
+        formulas = tuple(sorted({formula(one.system.numbers) for one in train}))
+        functional = FunctionalConfig(symbols_of(elements), config.target, config.model, formulas)
+        fitted, checked = examples(train, functional), examples(validation, functional)
+        reference = fit_reference(fitted, functional)
+        self.fitted, self.checked = (less_reference(part, reference, functional) for part in (fitted, checked))
+        fresh = fresh_functional(functional, jax.random.key(config.run.seed))
+        self.functional = replace(fresh, reference=reference, scale=jnp.asarray(_scale(self.fitted)))
+        self.root_response = jnp.asarray(_inverse_roots(np.asarray(reference.curvature)), jnp.float32)
+        self.params = jax.tree.map(np.asarray, self.functional.network)
+        self.trainable = jax.tree.map(lambda _: 1.0, self.params)
+        self.single = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), self.functional)
+
+    def loaders(self, devices: int) -> tuple[ExampleFeed, ExampleFeed]:
+        """Batches to train on and to validate with."""
+        run, count = self.config.run, self.config.data.densities
+        training = ExampleFeed(self.fitted, run.batch_size, count, run.steps_per_call, devices, self.config.data.noise)
+        return training, ExampleFeed(self.checked, run.batch_size, count, run.steps_per_call)
+
+    def loss(self, params: Any, batch: DensityBatch, targets: DensityTargets, *_: Array) -> tuple[Array, Errors]:
+        """Loss and errors of a batch."""
+        functional = replace(self.single, network=params)
+        energy, gradient, nuclear = jax.vmap(lambda one: _predicted(functional, one))(batch)
+        gradient_error = jax.vmap(self._gradient_error)(batch, targets.normal, gradient - targets.gradient)
+        nuclear_error = soft_norm(nuclear - targets.nuclear, ROUNDED) * batch.valid
+        weight, atoms = targets.weight, batch.valid.sum(axis=1)
+        size = jnp.abs(energy - targets.energy)
+        each = [size.mean(axis=1), gradient_error.mean(axis=1), nuclear_error.sum(axis=1) / atoms]
+        weights = (self.config.loss.energy, self.config.loss.gradient, self.config.loss.nuclear)
+        total = jnp.sum(weight * sum(w * one for w, one in zip(weights, each, strict=True)))
+        loss = total / jnp.maximum(weight.sum(), 1.0)
+        errors = Errors(
+            loss=loss,
+            energy=jnp.sum(weight * each[0]),
+            ground_energy=jnp.sum(weight * size[:, 0]),
+            gradient=jnp.sum(weight * each[1]),
+            ground_gradient=jnp.sum(weight * gradient_error[:, 0]),
+            nuclear=jnp.sum(weight * each[2]),
+            conformers=weight.sum(),
+            batches=1.0 * (weight.sum() > 0),
+        )
+        return loss, errors
+
+    def _gradient_error(
+        self, one: DensityBatch, normal: Float[Array, " F"], errors: Float[Array, "S F"]
+    ) -> Float[Array, " S"]:
+        """Size of errors of the gradient, up to a multiple of the normal, in the metric of the response H⁻¹ (√Hartree).
+
+        Half its square is about the energy that the error costs after the density has been minimised.
+        """
+        layout = self.functional.config.layout
+
+        def answer(flat: Float[Array, " F"]) -> Float[Array, "N M K"]:
+            return mixed_shells(self.root_response, layout, one.species, tabulated(flat, one.index))
+
+        along, errors = answer(normal), jax.vmap(answer)(errors)
+        share = jnp.einsum("nmk,snmk->s", along, errors) / jnp.sum(along**2)
+        return soft_norm((errors - share[:, None, None, None] * along).reshape(len(errors), -1), ROUNDED)
+
+    def summary(self, errors: Errors) -> dict[str, float]:
+        """Means of summed errors by name and unit."""
+        count = float(errors.conformers)
+        return {
+            "loss": float(errors.loss) / max(float(errors.batches), 1.0),
+            "energy_mae_mHa": 1e3 * float(errors.energy) / count,
+            "ground_energy_mae_mHa": 1e3 * float(errors.ground_energy) / count,
+            "gradient_error_root_mHa": 1e3**0.5 * float(errors.gradient) / count,
+            "ground_gradient_error_root_mHa": 1e3**0.5 * float(errors.ground_gradient) / count,
+            "nuclear_gradient_error_mHa_per_Bohr": 1e3 * float(errors.nuclear) / count,
+        }
+
+    def save(self, path: Path, params: Any, errors: dict[str, float]) -> None:
+        """Write the functional with its card."""
+        info = self.config.info
+        card = replace(info, elements=self.functional.config.elements, errors={**info.errors, **errors})
+        save_functional(path, replace(self.functional, network=params), card)
+
+    def load(self, path: Path) -> Any:
+        """Parameters out of a model file."""
+        return load_functional(path)[0].network
+
+
+def _predicted(
+    functional: LearnedFunctional, one: DensityBatch
+) -> tuple[Float[Array, " S"], Float[Array, "S F"], Float[Array, "N 3"]]:
+    """The network's energies and gradients ∂E/∂q of a conformer's densities, and ∂E/∂R of the first at fixed p."""
+    layout, radial = functional.config.layout, functional.config.network.radial
+
+    def seen(positions: Float[Array, "N 3"]) -> Any:
+        place = geometry(layout, radial, one.species, one.valid, positions)
+        around = surroundings(layout, place)
+        return place, around, at_ground(functional.reference.coefficients, layout, one.species, around)
+
+    def energy(natural: Float[Array, " F"], nuclei: Any) -> Float[Array, ""]:
+        place, around, ground = nuclei
+        away = tabulated(natural, one.index) - ground
+        return jnp.sum(network_energies(functional, place, around, away))
+
+    first = jax.value_and_grad(lambda q, places: energy(q, seen(places)), argnums=(0, 1))
+    value, (slope, pull) = first(one.natural[0], one.positions)
+    values, slopes = jax.vmap(jax.value_and_grad(energy), (0, None))(one.natural[1:], seen(one.positions))
+    energies, gradients = jnp.append(value, values), jnp.concatenate([slope[None], slopes])
+    return energies, gradients, pull + jnp.einsum("f,fni->ni", slope, one.jacobian)
+
+
+def _inverse_roots(matrices: Float[np.ndarray, "E L K K"]) -> Float[np.ndarray, "E L K K"]:
+    """Of symmetric matrices, whose rows of absent shells stay zero."""
+    values, vectors = np.linalg.eigh(matrices)
+    roots = np.where(values > 1e-9, np.maximum(values, 1e-9) ** -0.5, 0.0)
+    return np.einsum("elik,elk,eljk->elij", vectors, roots, vectors)
+
+
+def _scale(fitted: Sequence[Example]) -> float:
+    """Energies by which labels differ for what gradients are left: these ask more of the network than energies do."""
+    shares = [np.mean(np.abs(((one.natural - one.natural[0]) * one.gradient).sum(axis=1))) for one in fitted]
+    return float(np.mean(shares))
+
+
+def _fingerprint(conformers: Sequence[Conformer]) -> str:
+    """A hash of all conformers and labels."""
+    found = hashlib.sha256()
+    for one in conformers:
+        for value in (one.system.numbers, one.system.positions, one.gradient, *vars(one.densities).values()):
+            found.update(np.ascontiguousarray(value).tobytes())
+    return found.hexdigest()

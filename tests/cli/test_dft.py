@@ -1,0 +1,83 @@
+"""`dft minimize` and `dft ks` as commands."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import molecule
+from ase.io import read, write
+
+from ergodica.units import BOHR, HARTREE
+from tests.cli.conftest import is_one_sentence
+
+
+def test_two_electrons_need_no_learning_and_forces_are_derivatives(ergodica):
+    """Three H2 in one go: exact for one orbital, up to the basis; every energy is minimised on its own."""
+    step, bond = 2e-3, 0.741
+    write("h2.xyz", [Atoms("H2", [[0, 0, 0], [0, 0, bond + d]]) for d in (-step, 0, step)], format="extxyz")
+    options = ("--functional", "vw", "--tolerance", "1e-6")
+    answer = ergodica("dft", "minimize", "h2.xyz", *options, "--json", "-o", "out.xyz", model=False)
+    assert answer.code == 0
+    short, here, long = answer.json
+    assert here["converged"] and here["gradient_norm"] <= 1e-6 and abs(here["electron_count_error"]) < 1e-9
+    assert abs(here["energy_Ha"] - -1.164610358690273) <= 0.3 / 627.5  # Kohn-Sham's, within 0.3 kcal/mol
+    assert set(here["terms_Ha"]) == {"kinetic", "xc", "hartree", "external", "nuclear"}
+    assert here["energy_Ha"] == pytest.approx(sum(here["terms_Ha"].values()), abs=1e-9)
+    assert here["dipole_D"] == pytest.approx([0, 0, 0], abs=1e-3) and here["reference"] is None
+    slope = HARTREE * (long["energy_Ha"] - short["energy_Ha"]) / (2 * step)
+    assert -here["forces_eV_per_A"][1][2] == pytest.approx(slope, abs=1e-5 * HARTREE / BOHR)
+    assert read("out.xyz", 1).get_potential_energy() == pytest.approx(HARTREE * here["energy_Ha"], rel=1e-9)
+    np.testing.assert_allclose(read("out.xyz", 1).get_forces(), here["forces_eV_per_A"], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("atoms", "options", "hint"),
+    [
+        (Atoms("H"), [], "1 electrons"),
+        (molecule("NO"), [], "15 electrons"),
+        (Atoms("Fe"), [], "no density basis for Fe"),
+        (Atoms("H2", [[0, 0, 0], [0, 0, 0.1]]), [], "0.10 Å apart"),
+        (Atoms("He", cell=[5, 5, 5], pbc=True), [], "periodic"),
+        (molecule("CH4"), ["-f", "ofdft-water"], "holds C, an element that this functional was not trained on"),
+        (molecule("H2"), ["-f", "ofdft-water"], "use --force"),
+        (molecule("H2"), ["-f", "tf", "--start", "model"], "Only a learned functional"),
+        (Atoms("He"), ["--functional", "b3lyp"], "no functional 'b3lyp'"),
+    ],
+)
+def test_molecules_that_are_refused(ergodica, atoms, options, hint):
+    write("bad.xyz", atoms, format="extxyz")
+    answer = ergodica("dft", "minimize", "bad.xyz", *options, model=False)
+    assert answer.code == 2 and is_one_sentence(answer.err) and hint in answer.err
+
+
+@pytest.mark.slow
+def test_labels_and_errors_of_the_shipped_functional(ergodica):
+    """Water as its functional has never seen it, from labels to errors; starts agree."""
+    pytest.importorskip("pyscf")
+    write("water.xyz", molecule("H2O"), format="extxyz")
+    answer = ergodica(
+        "dft", "labels", "water.xyz", "-o", "l.h5", "--count", "1", "--workers", "0", "--json", model=False
+    )
+    assert answer.code == 0 and answer.json["labels"] == 2
+    again = ergodica(
+        "dft", "labels", "water.xyz", "-o", "l.h5", "--count", "1", "--workers", "0", "--json", model=False
+    )
+    assert again.json["known"] == 1 and again.json["conformers"] == 0
+    found = [
+        ergodica("dft", "evaluate", "l.h5", "-f", "ofdft-water", "--start", start, "--json", model=False).json
+        for start in ("model", "sad", "minao")
+    ]
+    for one in found:
+        assert one["converged"] == 1 and one["energy_mae_kcal_per_mol"] < 0.1
+        assert one["forces_mae_kcal_per_mol_A"] < 1.0 and one["density_l1_electrons"] < 0.05
+    forced = ergodica("dft", "minimize", "water.xyz", "-f", "ofdft-water", "--json", model=False).json
+    assert not forced["extrapolated"] and set(forced["terms_Ha"]) == {"kinetic+xc", "hartree", "external", "nuclear"}
+
+
+def test_kohn_sham_beside_it(ergodica):
+    pytest.importorskip("pyscf")
+    write("h2.xyz", molecule("H2"), format="extxyz")
+    answer = ergodica("dft", "ks", "h2.xyz", "--json", model=False)
+    assert answer.code == 0 and answer.json["energy_Ha"] == pytest.approx(-1.1646, abs=1e-3)
+    assert sum(answer.json["terms_Ha"].values()) == pytest.approx(answer.json["energy_Ha"], abs=1e-7)

@@ -1,0 +1,48 @@
+"""The file of labels: what goes in comes out, runs continue, other files are refused."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from ergodica.dft.labelfile import LabelFile, read_labels
+from ergodica.dft.labels import LabelOptions
+from ergodica.errors import InputError
+from tests.dft.toy import conformers
+
+
+def test_what_goes_in_comes_out_and_goes_on(tmp_path) -> None:
+    path, options = tmp_path / "labels.h5", LabelOptions(seed=3)
+    two, other = conformers(2), conformers(1, 3, (1, 8))
+    with LabelFile(path, options) as file:
+        for number, one in enumerate(two):
+            file.append(f"{number:040d}", one)
+        assert len(read_labels(path)) == 2  # while it is open
+    with LabelFile(path, options) as file:
+        assert file.keys == {f"{number:040d}" for number in range(2)}
+        file.append("2" * 40, other[0])
+    found = read_labels(path)
+    for one, back in zip([*two, *other], found, strict=True):
+        assert back.energy == pytest.approx(one.energy, rel=1e-15)
+        np.testing.assert_array_equal(back.system.positions, one.system.positions)
+        for name, values in vars(one.densities).items():
+            tolerance = 1e-6 if name.endswith("_gradient") else 0.0
+            np.testing.assert_allclose(getattr(back.densities, name), values, rtol=tolerance, atol=tolerance)
+    assert [len(one.system) for one in read_labels(path, slice(1, None))] == [2, 2]
+
+
+def test_other_files_are_refused(tmp_path) -> None:
+    path = tmp_path / "labels.h5"
+    with LabelFile(path, LabelOptions()) as file:
+        file.append("0" * 40, conformers(1)[0])
+    with pytest.raises(InputError, match="made with other options"):
+        LabelFile(path, LabelOptions(count=3))
+    with pytest.raises(InputError, match="no label file"):
+        read_labels(tmp_path / "none.h5")
+    (tmp_path / "text.h5").write_text("no")
+    with pytest.raises(InputError, match="damaged"):
+        read_labels(tmp_path / "text.h5")
+    with pytest.raises(InputError, match="holds no labelled conformer"):
+        read_labels(path, slice(5, None))
+    with pytest.raises(InputError, match="count >= 0"):
+        LabelOptions(weakest=1.0)

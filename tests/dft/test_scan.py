@@ -1,0 +1,56 @@
+"""Dihedral scans and the ASE calculator."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import molecule
+
+from ergodica.dft.calculator import OrbitalFreeCalculator
+from ergodica.dft.scan import plot_scan, turned
+from ergodica.errors import InputError, WorkFailed
+from ergodica.system import System
+
+
+def test_one_side_turns() -> None:
+    """Ethanol's hydroxyl hydrogen goes around; nothing else moves and no bond changes its length."""
+    ethanol = System.from_ase(molecule("CH3CH2OH"))
+    angles, found = turned(ethanol, (0, 1, 2, 3), 5)
+    assert angles == [0, 90, 180, 270, 360]
+    moved = [np.flatnonzero(np.abs(one.positions - ethanol.positions).max(axis=1) > 1e-9) for one in found]
+    assert all(set(atoms) <= {3} for atoms in moved)
+    for angle, one in zip(angles, found, strict=True):
+        assert (one.to_ase().get_dihedral(0, 1, 2, 3) - angle + 180) % 360 == pytest.approx(180, abs=1e-6)
+    np.testing.assert_allclose(found[0].positions, found[-1].positions, atol=1e-9)
+
+
+def test_what_can_not_be_turned_is_told() -> None:
+    with pytest.raises(InputError, match="four different atoms"):
+        turned(System.from_ase(molecule("H2O2")), (0, 0, 1, 2), 3)
+    benzene = System.from_ase(molecule("C6H6"))
+    with pytest.raises(InputError, match="part of a ring"):
+        turned(benzene, (0, 1, 2, 3), 3)
+
+
+def test_a_scan_is_drawn(tmp_path) -> None:
+    records = [
+        {"angle_degrees": 90.0 * k, "energy_Ha": -1.0 + 0.01 * k, "converged": True, "reference_Ha": None}
+        for k in range(3)
+    ]
+    plot_scan(tmp_path / "scan.png", records)
+    assert (tmp_path / "scan.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.slow
+def test_the_calculator_gives_what_the_minimiser_gives() -> None:
+    atoms = Atoms("H2", [[0, 0, 0], [0, 0, 0.8]])
+    atoms.calc = OrbitalFreeCalculator("vw", xc="lda")
+    energy, forces = atoms.get_potential_energy(), atoms.get_forces()
+    assert -32 < energy < -29 and forces[1, 2] < 0 and np.abs(forces.sum(axis=0)).max() < 1e-6
+    assert np.abs(atoms.get_dipole_moment()).max() < 1e-3
+    from ergodica.dft.minimize import MinimizeOptions
+
+    atoms.calc = OrbitalFreeCalculator("vw", xc="lda", minimize=MinimizeOptions(steps=2))
+    with pytest.raises(WorkFailed, match="did not converge in 2 steps"):
+        atoms.get_potential_energy()

@@ -1,0 +1,98 @@
+"""Functionals in the loop of the package: a known functional is learnt, a run in pieces gives the same bits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import jax
+import numpy as np
+import pytest
+
+from ergodica.dft.examples import examples, fit_reference, less_reference
+from ergodica.dft.labelfile import LabelFile
+from ergodica.dft.labels import LabelOptions
+from ergodica.dft.layout import Radial
+from ergodica.dft.learned import FunctionalConfig, load_functional
+from ergodica.dft.network import NetworkConfig
+from ergodica.dft.training import (
+    DensityData,
+    FunctionalTraining,
+    is_functional,
+    parse_functional_training,
+    train_functional,
+)
+from ergodica.errors import InputError
+from ergodica.training.options import OptimizerOptions, RunOptions
+from tests.dft.toy import conformers
+
+
+@pytest.fixture(scope="module")
+def labels(tmp_path_factory) -> str:
+    path = tmp_path_factory.mktemp("labels") / "toy.h5"
+    with LabelFile(path, LabelOptions()) as file:
+        for number, one in enumerate(conformers(14)):
+            file.append(f"{number:040d}", one)
+    return str(path)
+
+
+def configuration(labels: str, output: object, **run: int) -> FunctionalTraining:
+    return FunctionalTraining(
+        model=NetworkConfig(8, 4, 1, 2, Radial(6.0, 4)),
+        data=DensityData((f"{labels}@0:10",), (f"{labels}@10:14",), 3),
+        optimizer=OptimizerOptions(learning_rate=3e-3, warmup=2),
+        run=RunOptions(**{"epochs": 4, "batch_size": 4, "steps_per_call": 2, **run}),
+        output=str(output),
+    )
+
+
+def test_a_quadratic_functional_is_found_without_a_network() -> None:
+    """The toy is half the square of q - q_SAD and a function of the distance, which the reference can be exactly."""
+    config = FunctionalConfig(("H",), network=NetworkConfig(8, 4, 0, 2, Radial(6.0, 8)))
+    found = examples(conformers(12, 30), config)
+    reference = fit_reference(found, config)
+    np.testing.assert_allclose(np.linalg.eigvalsh(reference.curvature[0, 1][:3, :3]), 1.0, atol=0.05)
+    left = less_reference(found, reference, config)
+    assert np.std([one.energy for one in left]) < 0.05 * np.std([one.energy for one in found])
+    assert np.mean([one.gradient**2 for one in left]) < 0.01 * np.mean([one.gradient**2 for one in found])
+
+
+@pytest.mark.slow
+def test_a_run_in_pieces_gives_the_same_bits(labels: str, tmp_path) -> None:
+    whole = train_functional(configuration(labels, tmp_path / "whole"))
+    assert whole.steps == 12
+    assert whole.validation["ground_energy_mae_mHa"] < 20
+    with pytest.raises(KeyboardInterrupt):
+        train_functional(configuration(labels, tmp_path / "parts", checkpoint_minutes=0), report=stop_after(6))
+    parts = train_functional(configuration(labels, tmp_path / "parts"), resume=True)
+    assert parts.steps == whole.steps
+    one, two = (load_functional(result.checkpoint) for result in (whole, parts))
+    for a, b in zip(jax.tree.leaves(one[0]), jax.tree.leaves(two[0]), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert one[1].elements == ("H",) and one[0].config.formulas == ("H2",)
+    assert "validation_nuclear_gradient_error_mHa_per_Bohr" in one[1].errors
+
+
+def stop_after(step: int) -> Callable[[dict[str, float]], None]:
+    """Raise as Ctrl-C does, at a step."""
+
+    def report(numbers: dict[str, float]) -> None:
+        if numbers["step"] > step:
+            raise KeyboardInterrupt
+
+    return report
+
+
+def test_configurations_are_checked(tmp_path) -> None:
+    table = {"model": {"kind": "density-functional", "hidden": 8, "heads": 4}, "data": {"train": ["a.h5"]}}
+    config = parse_functional_training(table, "x.toml")
+    assert config.model.hidden == 8 and config.data.train == ("a.h5",)
+    with pytest.raises(InputError, match="did you mean 'hidden'"):
+        parse_functional_training({"model": {"hiden": 8}}, "x.toml")
+    with pytest.raises(InputError, match="multiples of heads"):
+        replace(config.model, hidden=9)
+    path = tmp_path / "x.toml"
+    path.write_text('[model]\nkind = "density-functional"\n')
+    assert is_functional(path)
+    path.write_text("[model]\nhidden = 3\n")
+    assert not is_functional(path)
