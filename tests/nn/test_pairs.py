@@ -144,7 +144,7 @@ def primitives(jaxpr, found: dict[str, list[tuple[int, ...]]] | None = None) -> 
     return found
 
 
-@pytest.mark.parametrize(("lmax", "vertex"), [(1, "edge"), (2, "node")])
+@pytest.mark.parametrize(("lmax", "vertex"), [pytest.param(1, "edge", marks=pytest.mark.slow), (2, "node")])
 def test_forces_and_their_training_gradient_scatter_per_system_or_element_only(lmax, vertex):
     potential = small_potential(lmax=lmax, vertex=vertex)
     systems = [random_crystal(np.random.default_rng(seed)) for seed in (0, 1)]

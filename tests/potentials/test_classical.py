@@ -98,7 +98,7 @@ def test_covalent_radii_are_ases():
         ("lj", {"sigmas": 1.0}, "unknown key 'sigmas'; did you mean 'sigma'"),
         ("lj", {"onset": 9.0}, "onset must be"),
         ("lj", {"epsilon": -1.0}, "must be positive"),
-        ("visnet-rmd17", {"sigma": 1.0}, "Only emt, lj, zbl take parameters"),
+        ("visnet-rmd17", {"sigma": 1.0}, "Only coulomb, d3, emt, lj, zbl take parameters"),
         ("lh", {}, "one of: .*lj"),
     ],
 )

@@ -18,16 +18,27 @@ from tests.helpers.small import CUTOFF, evaluate, random_crystal, random_molecul
 
 pytestmark = pytest.mark.usefixtures("x64")
 
-NETWORKS = [*VISNETS, *GEOFORMERS, *GRAPHORMERS, *M3GNETS]
-
 
 def name_of(options: dict) -> str:
-    """What pytest prints for a row of `OPTIONS`."""
+    """What pytest prints for a row of options."""
     return "-".join(map(str, options.values()))
 
 
-SMOOTH = [options for options in NETWORKS if options.get("smooth", True)]
-over_options = pytest.mark.parametrize("options", NETWORKS, ids=name_of)
+OFTEN = [VISNETS[row] for row in (4, 5, 6, 7, 8)]
+"""The rows of ViSNet of the fast suite, with every option in one of them; the slow suite runs every pair of options."""
+
+
+def rows(networks: list[dict]) -> list:
+    """Cases of a test."""
+    slow = [options in VISNETS and options not in OFTEN for options in networks]
+    return [
+        pytest.param(options, marks=[pytest.mark.slow] * later, id=name_of(options))
+        for options, later in zip(networks, slow, strict=True)
+    ]
+
+
+NETWORKS = [*VISNETS, *GEOFORMERS, *GRAPHORMERS, *M3GNETS]
+over_options = pytest.mark.parametrize("options", rows(NETWORKS))
 seeds = st.integers(0, 10_000)
 
 
@@ -99,7 +110,7 @@ def test_forces_and_stress_are_derivatives(options):
             assert abs((energies[2] - energies[3]) / (2 * step) - (exact.virial * strain).sum()) < 1e-6 * scale
 
 
-@pytest.mark.parametrize("options", SMOOTH, ids=name_of)
+@pytest.mark.parametrize("options", rows([one for one in NETWORKS if one.get("smooth", True)]))
 def test_energy_and_forces_are_continuous_at_the_cutoff(options):
     energy, forces = crossing(small_potential(3, **options), CUTOFF)
     assert energy < 1e-12
@@ -126,7 +137,10 @@ def test_padding_and_company_change_nothing(options):
         close(shared.virial, alone.virial, 1e-12)
 
 
-@pytest.mark.parametrize("options", [VISNETS[4], GEOFORMERS[0], GRAPHORMERS[0], M3GNETS[0]], ids=name_of)
+slow = [pytest.param(options, marks=pytest.mark.slow) for options in (VISNETS[4], GRAPHORMERS[0], M3GNETS[0])]
+
+
+@pytest.mark.parametrize("options", [*slow, GEOFORMERS[0]], ids=name_of)
 def test_recomputing_changes_no_derivative(options):
     potential = small_potential(**options)
     system = random_crystal(np.random.default_rng(3))

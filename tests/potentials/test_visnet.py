@@ -39,6 +39,7 @@ def stress_jump(softening: float, size: float) -> float:
     return float(abs(above.virial[0, 1] - below.virial[0, 1]))
 
 
+@pytest.mark.slow
 def test_perfect_crystal_has_a_smooth_stress_and_the_published_form_a_cusp():
     """A smooth stress changes in proportion to the shear, a cusp by the same amount for every shear."""
     for softening, ratio in ((0.05, 100.0), (0.0, 1.0)):

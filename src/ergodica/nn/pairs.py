@@ -24,7 +24,7 @@ from jaxtyping import Array, Float
 
 from ergodica.system import Neighbors
 
-__all__ = ["collect", "gather", "pair_dot", "pair_sum", "slot_sum", "spread", "swap"]
+__all__ = ["collect", "gather", "pair_dot", "pair_sum", "row_sum", "slot_sum", "spread", "swap"]
 
 
 def _masked(values: Array, neighbors: Neighbors) -> Array:
@@ -81,6 +81,16 @@ def _slot_sum(w: Array, slots: int) -> Array:
         return w.sum(axis=1)
     start = jnp.zeros((w.shape[0], *w.shape[2:]), w.dtype)
     return jax.lax.fori_loop(0, slots, lambda k, total: total + _slot(w, k), start)
+
+
+def row_sum(w: Float[Array, "A K"]) -> Float[Array, " A"]:
+    """Sum over the edges of each receiver of one number an edge.
+
+    As a product, for XLA's CPU compiler sums along the last axis number by number, and so computes what is summed.
+    """
+    if not _by_slot():
+        return w.sum(axis=1)
+    return jnp.dot(w, jnp.ones(w.shape[1], w.dtype), precision=jax.lax.Precision.HIGHEST)
 
 
 @jax.custom_vjp

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from ergodica.potentials.additions import add, with_core, with_dispersion
 from ergodica.potentials.combine import combine
 from ergodica.potentials.ensemble import EnsembleConfig
 from ergodica.potentials.geoformer import GeoformerConfig
@@ -22,9 +23,12 @@ __all__ = [
     "M3GNetConfig",
     "Potential",
     "ViSNetConfig",
+    "add",
     "combine",
     "load",
     "shipped",
+    "with_core",
+    "with_dispersion",
 ]
 
 
@@ -35,7 +39,7 @@ def shipped() -> dict[str, Path]:
 
 
 def load(name_or_path: str | Path, **parameters: Any) -> Potential:
-    """A potential by the name of a shipped model, "emt", "lj" or "zbl", or the path of a model file.
+    """A potential by the name of a shipped model, "coulomb", "d3", "emt", "lj" or "zbl", or the path of a model file.
 
     Args:
         name_or_path: the model.

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
-__all__ = ["ModelConfig", "Wrapped"]
+from ergodica.elements import SYMBOLS
+
+__all__ = ["Classical", "ModelConfig", "Wrapped"]
 
 
 class ModelConfig(Protocol):
@@ -27,6 +29,10 @@ class ModelConfig(Protocol):
         """Whether the output is in eV, as with a repulsive core; else training chooses its unit."""
 
     @property
+    def radial(self) -> bool:
+        """Whether energies depend on nothing but the lengths of the edges, which makes forces cheaper."""
+
+    @property
     def max_z(self) -> int:
         """Size of the element tables: atomic numbers below it are known."""
 
@@ -40,6 +46,17 @@ class ModelConfig(Protocol):
         With `recompute` it may compute again in a backward pass what is cheap; training, which differentiates twice,
         does better without.
         """
+
+
+class Classical:
+    """What a classical potential says of itself: a function of the distances of atoms, in eV, with nothing to train."""
+
+    head: ClassVar[str] = "energy"
+    loops: ClassVar[bool] = False
+    in_ev: ClassVar[bool] = True
+    radial: ClassVar[bool] = True
+    last_layer: ClassVar[str] = ""
+    max_z: ClassVar[int] = len(SYMBOLS)
 
 
 class Wrapped:
@@ -69,6 +86,11 @@ class Wrapped:
     def in_ev(self) -> bool:
         """Whether the output is in eV."""
         return self.inner.in_ev
+
+    @property
+    def radial(self) -> bool:
+        """Whether energies depend on the lengths of the edges alone."""
+        return self.inner.radial
 
     @property
     def max_z(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -15,7 +16,11 @@ from ergodica.config import from_dict
 from ergodica.elements import COVALENT_RADII, SYMBOLS
 from ergodica.errors import InputError
 from ergodica.nn.geometry import safe_norm
+from ergodica.nn.pairs import row_sum
 from ergodica.nn.repulsion import repulsion
+from ergodica.potentials.architecture import Classical
+from ergodica.potentials.coulomb import CoulombConfig
+from ergodica.potentials.dispersion import ELEMENTS, D3Config
 from ergodica.potentials.heads import AtomOutput
 from ergodica.potentials.potential import Info, Potential
 from ergodica.system import Neighbors
@@ -25,7 +30,7 @@ __all__ = ["CLASSICAL", "EMTConfig", "LennardJonesConfig", "ZBLConfig", "classic
 
 
 def _distances(
-    vectors: Float[Array, "A K 3"], neighbors: Neighbors, cutoff: float
+    vectors: Float[Array, "A K D"], neighbors: Neighbors, cutoff: float
 ) -> tuple[Float[Array, "A K"], Bool[Array, "A K"]]:
     """Lengths of the edges, Å, the cut-off where there is none, and which are edges."""
     length = safe_norm(vectors)
@@ -38,7 +43,7 @@ def _output(energies: Float[Array, " A"]) -> AtomOutput:
 
 
 @dataclass(frozen=True)
-class LennardJonesConfig:
+class LennardJonesConfig(Classical):
     """4ε((σ/r)¹² - (σ/r)⁶) between all atoms, brought smoothly to zero between `onset` and `cutoff`.
 
     The defaults are argon's (Rahman 1964, doi:10.1103/PhysRev.136.A405).
@@ -49,12 +54,6 @@ class LennardJonesConfig:
         cutoff: where it ends, Å.
         onset: where the switching starts, Å; the force is continuous.
     """
-
-    head: ClassVar[str] = "energy"
-    loops: ClassVar[bool] = False
-    in_ev: ClassVar[bool] = True
-    last_layer: ClassVar[str] = ""  # there are no parameters
-    max_z: ClassVar[int] = len(SYMBOLS)
 
     epsilon: float = 0.010341
     sigma: float = 3.405
@@ -77,7 +76,7 @@ class LennardJones(nn.Module):
 
     config: LennardJonesConfig
 
-    def __call__(self, numbers: Int[Array, " A"], vectors: Float[Array, "A K 3"], neighbors: Neighbors) -> AtomOutput:
+    def __call__(self, numbers: Int[Array, " A"], vectors: Float[Array, "A K D"], neighbors: Neighbors) -> AtomOutput:
         """Half of each pair's energy goes to each of its atoms."""
         c = self.config
         length, valid = _distances(vectors, neighbors, c.cutoff)
@@ -85,19 +84,29 @@ class LennardJones(nn.Module):
         square, inner, outer = length**2, c.onset**2, c.cutoff**2
         fade = (outer - square) ** 2 * (outer + 2 * square - 3 * inner) / (outer - inner) ** 3
         pair = 4 * c.epsilon * (sixth**2 - sixth) * jnp.where(length < c.onset, 1.0, fade)
-        return _output(0.5 * jnp.sum(jnp.where(valid, pair, 0.0), axis=1))
+        return _output(0.5 * row_sum(jnp.where(valid, pair, 0.0)))
 
 
 @dataclass(frozen=True)
-class ZBLConfig:
-    """Screened nuclear repulsion (see `nn.repulsion`), within the sums of covalent radii."""
+class ZBLConfig(Classical):
+    """Screened nuclear repulsion (see `nn.repulsion`), within the sums of covalent radii.
 
-    head: ClassVar[str] = "energy"
-    loops: ClassVar[bool] = False
-    in_ev: ClassVar[bool] = True
-    last_layer: ClassVar[str] = ""  # there are no parameters
+    Attributes:
+        reach: where it has faded away, in sums of the covalent radii of the two atoms.
+    """
+
     max_z: ClassVar[int] = len(COVALENT_RADII)
-    cutoff: ClassVar[float] = 2 * max(COVALENT_RADII)
+
+    reach: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.reach <= 2:
+            raise InputError("zbl: reach must be positive and at most 2 sums of covalent radii.")
+
+    @property
+    def cutoff(self) -> float:
+        """Where the largest atoms cease to repel each other, Å."""
+        return 2 * max(COVALENT_RADII) * self.reach
 
     def build(self, recompute: bool = True) -> ZBL:
         """The module; there is nothing to recompute."""
@@ -109,10 +118,10 @@ class ZBL(nn.Module):
 
     config: ZBLConfig
 
-    def __call__(self, numbers: Int[Array, " A"], vectors: Float[Array, "A K 3"], neighbors: Neighbors) -> AtomOutput:
+    def __call__(self, numbers: Int[Array, " A"], vectors: Float[Array, "A K D"], neighbors: Neighbors) -> AtomOutput:
         """Half of each pair's energy goes to each of its atoms."""
         length, valid = _distances(vectors, neighbors, self.config.cutoff)
-        return _output(repulsion(numbers, length, valid, neighbors))
+        return _output(repulsion(numbers, length, valid, neighbors, self.config.reach))
 
 
 EMT_TABLE = {
@@ -134,7 +143,7 @@ FADE_SLOPE = math.log(1e4 - 1.0) / (2.0 * NEAREST - FADE_MIDDLE)
 
 
 @dataclass(frozen=True)
-class EMTConfig:
+class EMTConfig(Classical):
     """Effective-medium theory of Al, Ni, Cu, Pd, Ag, Pt and Au with the parameters and cut-off of ASE's EMT.
 
     Jacobsen, Stoltze and Nørskov 1996 (doi:10.1016/0039-6028(96)00816-3). Energies are against free atoms at rest in
@@ -142,11 +151,6 @@ class EMTConfig:
     interaction is left, as in ASE.
     """
 
-    head: ClassVar[str] = "energy"
-    loops: ClassVar[bool] = False
-    in_ev: ClassVar[bool] = True
-    last_layer: ClassVar[str] = ""  # there are no parameters
-    max_z: ClassVar[int] = len(SYMBOLS)
     cutoff: ClassVar[float] = FADE_MIDDLE + 0.5
 
     def build(self, recompute: bool = True) -> EMT:
@@ -159,26 +163,29 @@ class EMT(nn.Module):
 
     config: EMTConfig
 
-    def __call__(self, numbers: Int[Array, " A"], vectors: Float[Array, "A K 3"], neighbors: Neighbors) -> AtomOutput:
+    def __call__(self, numbers: Int[Array, " A"], vectors: Float[Array, "A K D"], neighbors: Neighbors) -> AtomOutput:
         """Energy of each atom: embedding in the density of its neighbours, and the pairs' correction to it."""
         length, valid = _distances(vectors, neighbors, self.config.cutoff)
-        table = {name: jnp.asarray(column, length.dtype) for name, column in _emt_columns().items()}
-        own = {name: column[numbers][:, None] for name, column in table.items()}
-        other = {name: column[numbers][neighbors.index] for name, column in table.items()}
+        atom = {name: jnp.asarray(column, length.dtype)[numbers] for name, column in _emt_columns().items()}
+        sender = neighbors.index
         weight = jnp.where(valid, 1.0 / (1.0 + jnp.exp(FADE_SLOPE * (length - FADE_MIDDLE))), 0.0)
 
-        def density(of: dict[str, Array], at: dict[str, Array], decay: str) -> Array:
-            return weight * of["n0"] / at["n0"] * jnp.exp(-of[decay] * (length - BETA * of["s0"]))
+        def height(decay: str) -> Array:
+            return atom["n0"] * jnp.exp(atom[decay] * BETA * atom["s0"])
 
-        sigma = jnp.sum(density(other, own, "eta"), axis=1)
+        def tails(decay: str) -> Array:
+            """Sum of the neighbours' densities n0 e^(-d (r - βs0)), with few numbers to read on every edge."""
+            return row_sum(weight * height(decay)[sender] * jnp.exp(-atom[decay][sender] * length))
+
+        sigma = tails("eta") / atom["n0"]
         met = sigma > 0
-        atom = {name: column[:, 0] for name, column in own.items()}
         change = -jnp.log(jnp.where(met, sigma, 1.0) / (12.0 * atom["gamma1"])) / (BETA * atom["eta"])
         cohesion = atom["E0"] * (1.0 + atom["lambda"] * change) * jnp.exp(-atom["lambda"] * change)
         sphere = 6.0 * atom["V0"] * jnp.exp(-BETA * atom["decay"] * change)
-        pairs = own["V0"] / own["gamma2"] * density(other, own, "decay")
-        pairs = pairs + other["V0"] / other["gamma2"] * density(own, other, "decay")
-        embedded = jnp.where(met, cohesion + sphere - 0.25 * jnp.sum(pairs, axis=1), 0.0)
+        share = atom["V0"] / (atom["gamma2"] * atom["n0"])
+        own_tail = jnp.exp(-atom["decay"][:, None] * length)  # a pair is counted from both its ends
+        pairs = share * tails("decay") + height("decay") * row_sum(weight * share[sender] * own_tail)
+        embedded = jnp.where(met, cohesion + sphere - 0.25 * pairs, 0.0)
         return _output(embedded - atom["E0"])
 
 
@@ -196,6 +203,8 @@ def _emt_columns() -> dict[str, Float[np.ndarray, " Z"]]:
 
 
 CLASSICAL: dict[str, tuple[type, str, tuple[str, ...]]] = {
+    "coulomb": (CoulombConfig, "fixed point charges", ()),
+    "d3": (D3Config, "D3(BJ) dispersion (Grimme, Ehrlich and Goerigk 2011)", SYMBOLS[1 : ELEMENTS + 1]),
     "emt": (EMTConfig, "effective-medium theory (Jacobsen, Stoltze and Nørskov 1996)", tuple(EMT_TABLE)),
     "lj": (LennardJonesConfig, "Lennard-Jones, by default argon (Rahman 1964)", ()),
     "zbl": (ZBLConfig, "screened nuclear repulsion (Ziegler, Biersack and Littmark 1985)", SYMBOLS[1:97]),
@@ -213,6 +222,13 @@ def classical(name: str, **parameters: Any) -> Potential:
     Raises:
         InputError: a parameter is unknown or makes no sense.
     """
-    config, origin, elements = CLASSICAL[name]
+    kind, origin, elements = CLASSICAL[name]
+    # a table such as {"Na": 1} is kept as pairs, which a compiled function can be known by
+    plain = {key: tuple(value.items()) if isinstance(value, Mapping) else value for key, value in parameters.items()}
+    config: Any = from_dict(kind, plain, name)
+    if isinstance(config, CoulombConfig):
+        elements = tuple(sorted(dict(config.charges), key=SYMBOLS.index))
+    elif isinstance(config, D3Config):
+        origin = f"{origin} of {'own parameters' if config.damping else config.functional}"
     info = Info(name, elements, level_of_theory=origin, training_data="none", split="none", licence="MIT")
-    return Potential(from_dict(config, parameters, name), {}, info=info)
+    return Potential(config, {}, info=info)

@@ -47,6 +47,7 @@ class GeoformerConfig:
     """
 
     in_ev: ClassVar[bool] = False
+    radial: ClassVar[bool] = False
     last_layer: ClassVar[str] = "head/dense_1"
 
     hidden: int = 512

@@ -52,6 +52,7 @@ class GraphormerConfig:
     """
 
     in_ev: ClassVar[bool] = False
+    radial: ClassVar[bool] = False
     last_layer: ClassVar[str] = "energy_1"
 
     hidden: int = 768

@@ -51,6 +51,7 @@ class M3GNetConfig:
 
     head: ClassVar[str] = "energy"
     loops: ClassVar[bool] = False
+    radial: ClassVar[bool] = False
     last_layer: ClassVar[str] = "readout_2_value"
 
     units: int = 128

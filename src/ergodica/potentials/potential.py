@@ -7,6 +7,7 @@ the host in float64, so that float32 keeps its digits for what matters.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -19,8 +20,9 @@ from jaxtyping import Array, Float, Int
 
 from ergodica.elements import SYMBOLS
 from ergodica.errors import InputError
-from ergodica.nn.geometry import edge_vectors
-from ergodica.nn.pairs import swap
+from ergodica.nn.geometry import edge_planes, edge_vectors, safe_norm
+from ergodica.nn.narrow import narrowed, within
+from ergodica.nn.pairs import row_sum, swap
 from ergodica.potentials.architecture import ModelConfig
 from ergodica.potentials.ensemble import Calibration, EnsembleConfig, Spread, over_members
 from ergodica.potentials.geoformer import GeoformerConfig
@@ -28,6 +30,7 @@ from ergodica.potentials.graphormer import GraphormerConfig
 from ergodica.potentials.heads import AtomOutput, assemble
 from ergodica.potentials.m3gnet import M3GNetConfig
 from ergodica.potentials.property import PropertyConfig
+from ergodica.potentials.sum import SumConfig
 from ergodica.potentials.visnet import ViSNetConfig
 from ergodica.runtime import keep_freed_memory
 from ergodica.system import Batch, Neighbors
@@ -197,17 +200,89 @@ def derivatives(config: ModelConfig, params: Params, batch: Batch, recompute: bo
     """
     if isinstance(config, EnsembleConfig) and not config.varied:  # the memory of one member, where below it is of all
         return jax.tree.map(lambda leaf: leaf.mean(axis=0), member_derivatives(config, params, batch, recompute))
+    if isinstance(config, SumConfig):
+        return _derivatives_of_sum(config, params, batch, recompute)
+
+    if config.radial:
+        return _radial_derivatives(config, params, batch)
+    vectors = edge_vectors(batch)
+    energies, gradient = _gradient(config, params, batch, vectors, recompute)
+    forces = jnp.sum(gradient - swap(gradient, batch.neighbors), axis=1)
+    atomic = jnp.einsum("aki,akj->aij", vectors, gradient)
+    atomic = 0.5 * (atomic + jnp.swapaxes(atomic, 1, 2))
+    return Derivatives(energies, forces, jax.ops.segment_sum(atomic, batch.system, batch.n_systems))
+
+
+def _gradient(
+    config: ModelConfig, params: Params, batch: Batch, vectors: Float[Array, "A K 3"], recompute: bool
+) -> tuple[Float[Array, " A"], Float[Array, "A K 3"]]:
+    """Energies of the atoms, and the gradient of their sum with respect to the edge vectors."""
 
     def total(vectors: Float[Array, "A K 3"]) -> tuple[Array, Array]:
         energies = atom_energies(config, params, batch, vectors, recompute)
         return energies.sum(), energies
 
-    vectors = edge_vectors(batch)
     gradient, energies = jax.grad(total, has_aux=True)(vectors)
-    forces = jnp.sum(gradient - swap(gradient, batch.neighbors), axis=1)
-    atomic = jnp.einsum("aki,akj->aij", vectors, gradient)
-    atomic = 0.5 * (atomic + jnp.swapaxes(atomic, 1, 2))
-    return Derivatives(energies, forces, jax.ops.segment_sum(atomic, batch.system, batch.n_systems))
+    return energies, gradient
+
+
+def _radial_derivatives(config: ModelConfig, params: Params, batch: Batch) -> Derivatives:
+    """The same where energies depend on nothing but the lengths of the edges, three times as fast on a CPU.
+
+    No vector is gathered from the opposite edge, and the components of the edge vectors are planes [A, K], so that all
+    sums run along memory; the network gets the lengths as vectors of one component.
+    """
+    planes = edge_planes(batch)
+    square = planes[0] ** 2 + planes[1] ** 2 + planes[2] ** 2
+    length = jnp.sqrt(jnp.where(square > 0, square, 1.0)) * (square > 0)
+    energies, slope = _gradient(config, params, batch, length[..., None], recompute=True)
+    along = jnp.where(square > 0, slope[..., 0] / jnp.where(square > 0, length, 1.0), 0.0)
+    both = along + swap(along[..., None], batch.neighbors)[..., 0]
+    forces = jnp.stack([row_sum(both * plane) for plane in planes], axis=1)
+    pulls = [along * plane for plane in planes]
+    atomic = jnp.stack([row_sum(planes[min(i, j)] * pulls[max(i, j)]) for i in range(3) for j in range(3)], axis=1)
+    virial = jax.ops.segment_sum(atomic, batch.system, batch.n_systems)
+    return Derivatives(energies, forces, virial.reshape(-1, 3, 3))
+
+
+def _derivatives_of_sum(config: SumConfig, params: Params, batch: Batch, recompute: bool) -> Derivatives:
+    """The sum of what the parts give, those that reach less far on a list cut down to the longest of them."""
+    given = [(part, params if part is config.model else {}) for part in config.parts]
+    far = [one for one in given if one[0].cutoff > FAR * config.cutoff]
+    near = [one for one in given if one[0].cutoff <= FAR * config.cutoff]
+
+    def together(parts: list[tuple[ModelConfig, Params]], batch: Batch) -> Derivatives:
+        found = [derivatives(part, own, batch, recompute) for part, own in parts]
+        return jax.tree.map(lambda *leaves: sum(leaves), *found)
+
+    found = together(far, batch)
+    if not near:
+        return found
+    reach = max(part.cutoff for part, _ in near)
+    neighbors = batch.neighbors
+    chosen = within(safe_norm(edge_vectors(batch)), neighbors, reach)
+    width = narrow_width(neighbors.width, reach / config.cutoff)
+    if width == neighbors.width:
+        rest = together(near, batch)
+    else:
+        rest = jax.lax.cond(
+            jnp.max(jnp.sum(chosen, axis=1)) <= width,
+            lambda: together(near, replace(batch, neighbors=narrowed(neighbors, chosen, width))),
+            lambda: together(near, batch),  # atoms crowd: slower, and nothing is lost
+        )
+    return jax.tree.map(jnp.add, found, rest)
+
+
+FAR = 0.8
+"""Parts with a cut-off beyond this share of the longest run on the list as it is."""
+SMALL = 64
+"""Slots of a list that is not worth cutting down."""
+
+
+def narrow_width(width: int, ratio: float) -> int:
+    """Width of a list cut down to a radius: neighbours grow as its cube in bulk, as its square on surfaces."""
+    guess = math.ceil(1.4 * width * ratio**2.5) + 8
+    return guess if width > SMALL and guess <= 0.7 * width else width
 
 
 def derivatives_of_member(

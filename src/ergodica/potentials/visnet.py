@@ -60,6 +60,7 @@ class ViSNetConfig:
     """
 
     in_ev: ClassVar[bool] = False
+    radial: ClassVar[bool] = False
     last_layer: ClassVar[str] = "head/block_1/update_1"
 
     hidden: int = 128
