@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -9,19 +11,22 @@ import pytest
 from ase.build import bulk, molecule
 from ase.io import read
 
-from ergodica import predict, simulate
-from ergodica.dynamics.ensembles import degrees_of_freedom, thermalize
+from ergodica import load, predict, simulate
+from ergodica.dynamics import engine
+from ergodica.dynamics.engine import freedom_of, momenta_at
 from ergodica.dynamics.options import MDOptions
 from ergodica.errors import InputError, WorkFailed
+from ergodica.files import read_structures
 from ergodica.potentials import EnergyScale, Potential, ViSNetConfig
 from ergodica.potentials.combine import combine
+from ergodica.system import System
 from ergodica.units import KB
 
 
 @pytest.fixture(scope="module")
 def potential() -> Potential:
-    config = ViSNetConfig(hidden=16, layers=2, heads=4, num_rbf=8)
-    return Potential.create(config, energy_scale=EnergyScale(scale=0.1))
+    """Compiles fast, and holds ethanol together."""
+    return load("lj", sigma=0.85, epsilon=0.1, cutoff=5.0, onset=4.0)
 
 
 @pytest.fixture
@@ -31,22 +36,22 @@ def ethanol():
 
 @pytest.mark.parametrize("ensemble", ["nve", "langevin"])
 def test_first_velocities_have_exactly_the_temperature(ethanol, ensemble):
-    thermalize(ethanol, MDOptions(ensemble=ensemble, temperature=250.0, seed=3))
-    freedom = degrees_of_freedom(9, ensemble)
-    assert 2 * ethanol.get_kinetic_energy() / (freedom * KB) == pytest.approx(250.0)
+    options, system = MDOptions(ensemble=ensemble, temperature=250.0), System.from_ase(ethanol)
+    ethanol.set_momenta(momenta_at(system, options, np.random.default_rng(3)))
+    assert 2 * ethanol.get_kinetic_energy() / (freedom_of(system, options) * KB) == pytest.approx(250.0)
     rests = np.abs(ethanol.get_momenta().sum(axis=0)).max() < 1e-12
     assert rests == (ensemble == "nve")
 
 
 def test_lone_atom_can_be_moved():
-    assert degrees_of_freedom(1, "nve") == 3
+    assert freedom_of(System([18], [[0, 0, 0]]), MDOptions(ensemble="nve")) == 3
 
 
 @pytest.mark.parametrize("ensemble", ["nve", "nose-hoover", "csvr"])
 def test_conserved_energy_does_not_drift(potential, ethanol, ensemble):
-    result = simulate(potential, ethanol, ensemble=ensemble, steps=200, thermostat_time=20.0)
+    result = simulate(potential, ethanol, ensemble=ensemble, steps=400, timestep=0.1, thermostat_time=20.0)
     assert result.energy_drift is not None and abs(result.energy_drift) < 0.5
-    assert result.steps == result.done == 200 and result.ns_per_day > 0 and result.trajectory is None
+    assert result.steps == result.done == 400 and result.ns_per_day > 0 and result.trajectory is None
 
 
 @pytest.mark.parametrize("ensemble", ["langevin", "nose-hoover", "csvr"])
@@ -74,14 +79,45 @@ def test_same_seed_same_run(potential, ethanol):
     assert np.array_equal(one, two) and not np.allclose(one, other)
 
 
-def test_nve_continues_as_if_never_interrupted(potential, ethanol, tmp_path):
-    options = MDOptions(ensemble="nve", steps=40, every=7, precision="float64")
-    whole = simulate(potential, ethanol, options, trajectory=tmp_path / "whole.traj")
-    simulate(potential, ethanol, replace(options, steps=25), trajectory=tmp_path / "parts.traj")
-    rest = simulate(potential, ethanol, options, trajectory=tmp_path / "parts.traj", restart=True)
+@pytest.mark.parametrize(("suffix", "large"), [(".h5", 800), (".traj", 800), (".extxyz", 0)])
+def test_run_that_was_interrupted_is_the_run_to_the_last_bit(potential, ethanol, tmp_path, monkeypatch, suffix, large):
+    monkeypatch.setattr(engine, "LARGE", large)  # neighbours listed by the device, or by the host
+    options = MDOptions(ensemble="langevin", steps=40, every=7)
+    whole = simulate(potential, ethanol, options, trajectory=tmp_path / f"whole{suffix}")
+    simulate(potential, ethanol, options, trajectory=tmp_path / f"parts{suffix}", steps=25)
+    rest = simulate(potential, ethanol, options, trajectory=tmp_path / f"parts{suffix}", restart=True)
     assert rest.done == 15 and rest.steps == 40
-    assert np.allclose(rest.system.positions, whole.system.positions, rtol=0, atol=1e-12)
-    assert [atoms.info["step"] for atoms in read(tmp_path / "parts.traj", ":")] == [0, 7, 14, 21, 25, 28, 35, 40]
+    assert np.array_equal(rest.system.positions, whole.system.positions)
+    one, two = (read_structures(tmp_path / f"{name}{suffix}") for name in ("whole", "parts"))
+    steps = [system.info["step"] for system in two]
+    assert steps == [0, 7, 14, 21, 25, 28, 35, 40]  # 25 is the end of the first call
+    assert [s.info["step"] for s in one] == [0, 7, 14, 21, 28, 35, 40]
+    assert np.array_equal(one[-1].positions, two[-1].positions) and one[-1].labels.energy == two[-1].labels.energy
+
+
+SUFFIXES = [".h5", *[pytest.param(suffix, marks=pytest.mark.slow) for suffix in (".traj", ".extxyz")]]
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_killed_run_goes_on(tmp_path, suffix):
+    """Frames that reached the file after the last restart file was written are not there twice."""
+    path = tmp_path / f"run{suffix}"
+    code = (
+        "import os, time; from ase.build import bulk; from ergodica import load, simulate\n"
+        "import ergodica.dynamics.md as md; md.SAVE_SECONDS = 0.0\n"
+        "argon = load('lj', sigma=3.4, epsilon=0.0104, cutoff=6.5, onset=6.0)\n"
+        "def die(step, *_):\n"
+        "    if step == 20: md.SAVE_SECONDS = 1e9\n"
+        "    if step == 25: time.sleep(0.5); os.kill(os.getpid(), 9)\n"
+        f"simulate(argon, bulk('Ar', cubic=True), steps=40, every=5, trajectory={str(path)!r}, report=die)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == -9, done.stderr
+    argon, crystal = load("lj", sigma=3.4, epsilon=0.0104, cutoff=6.5, onset=6.0), bulk("Ar", cubic=True)
+    whole = simulate(argon, crystal, steps=30, every=5)
+    rest = simulate(argon, crystal, steps=30, every=5, trajectory=path, restart=True)
+    assert rest.done == 10 and np.array_equal(rest.system.positions, whole.system.positions)
+    assert [system.info["step"] for system in read_structures(path)] == list(range(0, 31, 5))
 
 
 def test_restart_without_a_trajectory_begins(potential, ethanol, tmp_path):
@@ -89,12 +125,41 @@ def test_restart_without_a_trajectory_begins(potential, ethanol, tmp_path):
 
 
 def test_restart_refuses_what_does_not_fit(potential, ethanol, tmp_path):
+    def again(structure, name, **changes):
+        simulate(potential, structure, **{"steps": 2, **changes}, trajectory=tmp_path / name, restart=True)
+
     simulate(potential, ethanol, steps=1, trajectory=tmp_path / "a.traj")
-    for atoms, name in ((molecule("H2O"), "a.traj"), (ethanol, "b.xyz"), (ethanol, "damaged.traj")):
-        for other in ("b.xyz", "damaged.traj"):
-            (tmp_path / other).write_text("nothing")
-        with pytest.raises(InputError):
-            simulate(potential, atoms, steps=2, trajectory=tmp_path / name, restart=True)
+    with pytest.raises(InputError, match=r"does not fit|other atoms"):
+        again(molecule("H2O"), "a.traj")
+    with pytest.raises(InputError, match="other atoms"):
+        other = ethanol.copy()
+        other.numbers[0] = 7
+        again(other, "a.traj")
+    with pytest.raises(InputError, match="ensemble langevin, not nve"):
+        again(ethanol, "a.traj", ensemble="nve")
+    (tmp_path / "b.xyz").write_text("nothing")
+    with pytest.raises(InputError, match=r"no '.*b.xyz.restart' to go on from"):
+        again(ethanol, "b.xyz")
+    (tmp_path / "a.traj").write_bytes(b"damaged")
+    with pytest.raises(InputError, match="not a readable trajectory"):
+        again(ethanol, "a.traj")
+    (tmp_path / "a.traj.restart").write_bytes(b"damaged")
+    with pytest.raises(InputError, match=r"damaged|not a"):
+        again(ethanol, "a.traj")
+
+
+def test_replicas_are_runs_of_their_own(potential, ethanol, tmp_path):
+    result = simulate(potential, ethanol, steps=10, every=5, replicas=3, trajectory=tmp_path / "run.h5")
+    assert [path.name for path in result.trajectories] == ["run.0.h5", "run.1.h5", "run.2.h5"]
+    ends = [read_structures(path)[-1] for path in result.trajectories]
+    for end, system in zip(ends, result.systems, strict=True):
+        np.testing.assert_allclose(end.positions, system.positions, atol=1e-6)
+    assert not np.allclose(ends[0].positions, ends[1].positions)
+
+
+def test_structures_of_a_list_move_side_by_side(potential, ethanol):
+    result = simulate(potential, [ethanol, molecule("H2O")], steps=3)
+    assert [len(system) for system in result.systems] == [9, 3] and result.system is result.systems[0]
 
 
 def test_extxyz_trajectory(potential, ethanol, tmp_path):
@@ -112,7 +177,7 @@ def test_blow_up_names_the_step_and_keeps_the_frames(potential, ethanol, tmp_pat
 
 def test_interruption_leaves_a_readable_trajectory(potential, ethanol, tmp_path):
     def stop(step, temperature, energy):
-        if step == 5:
+        if step >= 4:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -126,7 +191,10 @@ def test_interruption_leaves_a_readable_trajectory(potential, ethanol, tmp_path)
         {"timestep": 0},
         {"every": 0},
         {"temperature": -1},
-        {"replicas": 2},
+        {"replicas": 0},
+        {"final_temperature": 300.0, "ensemble": "nve"},
+        {"final_pressure": 1.0},
+        {"ensemble": "nvx"},
         {"pressure": 1.0},
         {"max_uncertainty": 0.0},
         {"on_uncertain": "collect"},
@@ -143,9 +211,9 @@ def test_misspelt_option_gets_a_suggestion(potential, ethanol):
 
 
 @pytest.fixture(scope="module")
-def ensemble(potential) -> Potential:
-    other = Potential.create(potential.config, seed=1, energy_scale=EnergyScale(scale=0.1))
-    return combine([potential, other])
+def ensemble() -> Potential:
+    config, scale = ViSNetConfig(hidden=16, layers=2, heads=4, num_rbf=8), EnergyScale(scale=0.1)
+    return combine([Potential.create(config, seed=seed, energy_scale=scale) for seed in (0, 1)])
 
 
 def spread(ensemble, atoms) -> float:
@@ -172,11 +240,11 @@ def test_uncertain_model_stops_the_run_and_keeps_the_frames(ensemble, ethanol, t
 def test_uncertain_frames_are_collected(ensemble, ethanol, tmp_path):
     options = MDOptions(steps=20, every=5, max_uncertainty=1e-6, on_uncertain="collect")
     result = simulate(ensemble, ethanol, options, trajectory=tmp_path / "run.traj")
-    assert result.uncertain == 5 and result.uncertain_frames == tmp_path / "run.uncertain.extxyz"
+    assert result.uncertain == 5 and result.uncertain_frames == [tmp_path / "run.uncertain.extxyz"]
     more = simulate(ensemble, ethanol, options, trajectory=tmp_path / "run.traj", steps=30, restart=True)
-    assert [atoms.info["step"] for atoms in read(more.uncertain_frames, ":")] == [0, 5, 10, 15, 20, 25, 30]
+    assert [atoms.info["step"] for atoms in read(more.uncertain_frames[0], ":")] == [0, 5, 10, 15, 20, 25, 30]
     quiet = simulate(ensemble, ethanol, steps=2, max_uncertainty=1e3, trajectory=tmp_path / "run.traj")
-    assert quiet.uncertain == 0 and not quiet.uncertain_frames.exists()  # a new run has no old frames
+    assert quiet.uncertain == 0 and not quiet.uncertain_frames[0].exists()  # a new run has no old frames
     with pytest.raises(InputError, match="beside a trajectory"):
         simulate(ensemble, ethanol, options)
 

@@ -17,13 +17,16 @@ __all__ = ["relax"]
 COLUMNS = ("file", "index", "formula", "converged", "steps", "energy / eV", "fmax / eV/Å", "volume / Å³")
 
 
-def relax(
+def relax(  # noqa: PLR0913  one parameter an option
     *files: str,
     cell: Flag = False,
     pressure: float = 0.0,
     fmax: float = 0.01,
     steps: int = 500,
-    optimizer: Literal["FIRE", "LBFGS", "BFGS"] = "FIRE",
+    optimizer: Literal["LBFGS", "FIRE"] = "LBFGS",
+    constant_volume: Flag = False,
+    symmetry: Flag = False,
+    symprec: float = 0.01,
     common: Common = DEFAULTS,
 ) -> int:
     """Relax every structure in the files; exit code 1 if one did not converge.
@@ -41,24 +44,29 @@ def relax(
     steps
         Steps after which to give up.
     optimizer
-        ASE's optimiser.
+        L-BFGS or FIRE 2.0.
+    constant_volume
+        Relax the shape of the cell only; with --cell.
+    symmetry
+        Make the symmetry of each crystal exact and keep it; needs spglib.
+    symprec
+        How far atoms may be from their symmetric places, Å.
     """
-    options = RelaxOptions(cell, pressure, fmax, steps, optimizer, common.precision)
+    options = RelaxOptions(
+        cell, pressure, fmax, steps, optimizer, common.precision, constant_volume, symmetry=symmetry, symprec=symprec
+    )
     common.start()
     items = read_items(files)
-    from ergodica.dynamics.relax import iter_relaxed
+    from ergodica.dynamics.relax import Progress, iter_relaxed
 
     potential = common.load()
-    done: list[Any] = []
     with CompileWatch(atoms_of(items), common.quiet) as watch, progress(common) as bar:
         task = bar.add_task("relaxing", total=len(items))
 
-        def report(step: int, largest: float) -> None:
-            bar.update(task, description=f"step {step}, largest force {largest:.4f} eV/Å")
+        def report(now: Progress) -> None:
+            bar.update(task, completed=now.done, description=f"{now.moving} move, largest force {now.fmax:.4f} eV/Å")
 
-        for one in iter_relaxed(potential, [item.system for item in items], options, report):
-            done.append(one)
-            bar.advance(task)
+        done = list(iter_relaxed(potential, [item.system for item in items], options, report))
     if common.output is not None:
         from ergodica.files import write_structures
 
@@ -66,6 +74,9 @@ def relax(
     records = [_record(item, one) for item, one in zip(items, done, strict=True)]
     rows = [[r[key] for key in ("file", "index", "formula", *list(records[0])[3:8])] for r in records]
     emit(common, records if len(records) > 1 else records[0], COLUMNS, rows)
+    for one in done:
+        if one.failure:
+            say(common, one.failure)
     lost = sum(not one.converged for one in done)
     say(common, f"{potential.info.name}: {len(done) - lost} of {len(done)} converged in {watch.summary()}")
     return FAILED if lost else DONE

@@ -1,22 +1,27 @@
-"""Molecular dynamics through ASE's integrators, with restart, drift of the conserved energy and blow-up detection."""
+"""Molecular dynamics: the engine, its trajectories and its restart file, and an eye on what goes wrong."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from jaxtyping import Float
 
 from ergodica.config import check_keys
-from ergodica.dynamics.ensembles import Ensemble, make_ensemble, thermalize
+from ergodica.dynamics.engine import Engine, Stretch
+from ergodica.dynamics.motion import Motion
 from ergodica.dynamics.options import MDOptions
-from ergodica.dynamics.trajectory import TrajectoryWriter, last_frame
+from ergodica.dynamics.restart import load_run, restart_path, save_run
+from ergodica.dynamics.trajectory import TrajectoryWriter, open_trajectory, paths_of
 from ergodica.dynamics.watch import Astray, UncertaintyWatch
-from ergodica.errors import ErgodicaError, InputError
-from ergodica.system import System, as_system
+from ergodica.errors import InputError, WorkFailed
+from ergodica.system import System, as_systems
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -27,34 +32,49 @@ __all__ = ["MDResult", "simulate"]
 
 Report = Callable[[int, float, float], None]
 
+SAVE_SECONDS = 2.0
+"""Computing time between restart files: what a `kill -9` loses at most."""
+GLANCE = 64
+"""Steps between looks at temperature and volume, and between reports."""
+
 
 @dataclass(frozen=True)
 class MDResult:
     """Outcome of a run.
 
     Attributes:
-        system: the last structure, labelled with the model's energy and forces.
+        systems: the last structures, labelled with the model's energies and forces; replicas of one side by side.
         steps: steps since the beginning of the trajectory.
         done: steps of this call.
         seconds: time they took, compilation not counted.
         timestep: fs.
-        temperature: mean over this call's steps, K.
+        temperature: mean over this call's steps and structures, K.
         energy_drift: slope of the conserved energy, meV/atom/ps; None where nothing is conserved or too few steps ran.
-        trajectory: its file.
+        trajectories: their files, one for each structure.
         uncertain: frames of this call that were beyond `max_uncertainty`.
-        uncertain_frames: their file; None without a limit or a trajectory.
+        uncertain_frames: their files; empty without a limit or a trajectory.
     """
 
-    system: System
+    systems: Sequence[System]
     steps: int
     done: int
     seconds: float
     timestep: float
     temperature: float
     energy_drift: float | None
-    trajectory: Path | None
+    trajectories: Sequence[Path]
     uncertain: int = 0
-    uncertain_frames: Path | None = None
+    uncertain_frames: Sequence[Path] = ()
+
+    @property
+    def system(self) -> System:
+        """The last structure of the first replica."""
+        return self.systems[0]
+
+    @property
+    def trajectory(self) -> Path | None:
+        """The file of the first structure."""
+        return self.trajectories[0] if self.trajectories else None
 
     @property
     def steps_per_s(self) -> float | None:
@@ -63,46 +83,96 @@ class MDResult:
 
     @property
     def ns_per_day(self) -> float | None:
-        """Simulated nanoseconds a day; None when nothing was left to do."""
+        """Simulated nanoseconds a day of each structure; None when nothing was left to do."""
         rate = self.steps_per_s
         return None if rate is None else rate * self.timestep * 1e-6 * 86400
 
 
 @dataclass
 class _Log:
-    """Temperature and conserved energy of every step of this call."""
+    """Sums over steps: the mean temperature, and the straight line through the conserved energy of each structure."""
 
-    temperatures: list[float] = field(default_factory=list)
-    conserved: list[float] = field(default_factory=list)
+    steps: int = 0
+    kelvin: float = 0.0
+    line: Float[np.ndarray, "5 B"] | None = None
 
-    def drift(self, timestep: float, n_atoms: int) -> float | None:
-        """Slope of a straight line through the conserved energy, meV/atom/ps."""
-        energies = np.array(self.conserved)
-        if len(energies) < 3:
-            return None
-        times = np.arange(len(energies)) * timestep * 1e-3
-        return float(np.polyfit(times, energies - energies[0], 1)[0] * 1e3 / n_atoms)
-
-
-@dataclass(frozen=True)
-class _Frames:
-    """Where frames go: to the trajectory, then under the eyes of the watch."""
-
-    writer: TrajectoryWriter
-    watch: UncertaintyWatch
+    def add(self, stretch: Stretch) -> None:
+        """Take a stretch in."""
+        count, structures = stretch.conserved.shape
+        times = self.steps + np.arange(count, dtype=float)[:, None] * np.ones(structures)
+        energies = stretch.conserved.astype(float)
+        ones = np.ones_like(times)
+        moments = (ones, times, energies, times * times, times * energies)
+        sums = np.stack([part.sum(axis=0) for part in moments])
+        self.line = sums if self.line is None else self.line + sums
+        self.kelvin += float(stretch.temperature.astype(float).mean(axis=1).sum())
+        self.steps += count
 
     @property
-    def path(self) -> Path | None:
-        return self.writer.path
+    def temperature(self) -> float:
+        """Mean, K."""
+        return self.kelvin / self.steps if self.steps else float("nan")
 
-    def add(self, atoms: Atoms, step: int) -> None:
-        self.writer.write(atoms, step, self.watch.options)
-        self.watch.look(atoms, step)
+    def drift(self, timestep: float, sizes: Sequence[int]) -> float | None:
+        """Mean slope, meV/atom/ps."""
+        if self.steps < 3 or self.line is None:
+            return None
+        n, t, e, tt, te = self.line
+        slopes = (n * te - t * e) / (n * tt - t * t)
+        return float(np.mean(slopes / np.array(sizes)) * 1e6 / timestep)
+
+
+@dataclass
+class _Files:
+    """Where frames go: written by a thread of their own while the device computes on."""
+
+    engine: Engine
+    writers: Sequence[TrajectoryWriter]
+    watches: Sequence[UncertaintyWatch]
+    restart: Path | None
+    first: Path | None
+    pool: ThreadPoolExecutor
+    pending: list[Future[None]] = field(default_factory=list)
+    last: int = -1  # step of the last frame
+    saved: float = field(default_factory=time.perf_counter)
+
+    def add(self, motion: Motion) -> None:
+        """A frame of every structure; judged, where that is wished."""
+        self._submit(self._write, motion)
+        self.last = int(motion.step)
+        if self.watches:
+            for watch, frame in zip(self.watches, self.engine.frames(motion), strict=True):
+                watch.look(frame)
+
+    def save(self, now: bool = False) -> None:
+        """The restart file, if it is time."""
+        if self.restart is not None and (now or time.perf_counter() - self.saved > SAVE_SECONDS):
+            self._submit(self._save, self.engine.state())
+            self.saved = time.perf_counter()
+
+    def finish(self) -> None:
+        """Wait for the thread."""
+        for future in self.pending:
+            future.result()
+        self.pending.clear()
+
+    def _submit(self, work: Callable[[Any], None], what: Any) -> None:
+        while self.pending and (self.pending[0].done() or len(self.pending) > 8):  # no faster than the disk
+            self.pending.pop(0).result()
+        self.pending.append(self.pool.submit(work, what))
+
+    def _write(self, motion: Motion) -> None:
+        for writer, frame in zip(self.writers, self.engine.frames(motion), strict=True):
+            writer.write(frame)
+
+    def _save(self, state: dict[str, Any]) -> None:
+        assert self.restart is not None
+        save_run(self.restart, self.engine.options, state, [writer.mark() for writer in self.writers])
 
 
 def simulate(
     potential: Potential,
-    structure: System | Atoms,
+    structures: System | Atoms | Sequence[System | Atoms],
     options: MDOptions | None = None,
     *,
     trajectory: str | Path | None = None,
@@ -110,120 +180,138 @@ def simulate(
     report: Report | None = None,
     **changes: Any,
 ) -> MDResult:
-    """Run molecular dynamics of one structure.
+    """Run molecular dynamics of structures side by side, on the device.
 
     Args:
         potential: the model.
-        structure: where to start, with velocities drawn at the temperature.
-        options: ensemble, temperature, length ...
-        trajectory: `.traj` or `.extxyz` file to write.
-        restart: continue `trajectory` (a `.traj`) from its last frame, if it exists, up to `steps` in all. NVE goes on
-            as if never interrupted; thermostats start afresh with new noise.
-        report: called after every step with step, temperature in K and potential energy in eV.
+        structures: where to start, with velocities drawn at the temperature; atoms that are fixed stay.
+        options: ensemble, temperature, length, replicas ...
+        trajectory: `.h5`, `.traj` or `.extxyz` file to write; `run.0.h5`, `run.1.h5` ... for several structures or
+            replicas. Beside it a `.restart` file keeps the state of the run.
+        restart: go on where the restart file stands, if there is one, up to `steps` in all. With the same options a
+            run that was interrupted and one that was not are the same, to the last bit.
+        report: called now and then with step, temperature in K and potential energy in eV (of all structures).
         changes: fields of `MDOptions` by name, such as `ensemble="nve", steps=100`.
 
     Raises:
-        InputError: options that do not fit the structure, an unknown element, another system in the trajectory.
+        InputError: options that do not fit the structure, an unknown element, the restart file of another run.
         WorkFailed: the run blew up or exceeded `max_uncertainty` (the trajectory up to there is kept), or the disk is
             full.
     """
     check_keys(MDOptions, changes, "simulate")
     options = replace(options or MDOptions(), **changes)
-    system = as_system(structure)
-    potential.check_elements(system.numbers, system.name)
-    if options.ensemble == "npt" and not system.is_bulk:
-        raise InputError(f"{system.name} is not periodic in three directions: constant pressure needs a full cell.")
-    path = None if trajectory is None else Path(trajectory)
-    watch = UncertaintyWatch(potential, options, path, append=restart)
-    atoms, start = _start(system, options, path, restart)
-    from ergodica.calculators import Calculator
-
-    atoms.calc = Calculator(potential, precision=options.precision)
-    log = _Log()
+    systems = [system for system in as_systems(structures) for _ in range(options.replicas)]
+    base = None if trajectory is None else Path(trajectory)
+    paths = paths_of(base, len(systems))
+    engine = Engine(potential, systems, options)
+    marks = _begin(engine, base, paths, restart)
+    start, log = int(engine.motion.step), _Log()
+    watches = [UncertaintyWatch(potential, options, path, append=restart) for path in paths]
     seconds = 0.0
     if start < options.steps:
-        with TrajectoryWriter(path, options.every, append=start > 0) as writer, watch:
-            frames = _Frames(writer, watch)
-            seconds = _run(atoms, options, start, frames, log, report)
-    final = System.from_ase(atoms, system.name)
+        with ExitStack() as stack:
+            judges = [stack.enter_context(watch) for watch in watches if watch.limit is not None]
+            writers = [open_trajectory(path, mark) for path, mark in zip(paths, marks, strict=True)]
+            for writer in writers:
+                stack.callback(writer.close)
+            pool = stack.enter_context(ThreadPoolExecutor(1, "ergodica-trajectory"))
+            files = _Files(engine, writers, judges, None if base is None else restart_path(base), paths[0], pool)
+            seconds = _run(engine, files, log, report)
+    drifts = options.ensemble in ("nve", "nose-hoover", "csvr") and options.final_temperature is None
     return MDResult(
-        system=final,
+        systems=[frame.system for frame in engine.frames(engine.motion)],
         steps=max(start, options.steps),
         done=max(options.steps - start, 0),
         seconds=seconds,
         timestep=options.timestep,
-        temperature=float(np.mean(log.temperatures)) if log.temperatures else float("nan"),
-        energy_drift=log.drift(options.timestep, len(atoms)),
-        trajectory=path,
-        uncertain=watch.found,
-        uncertain_frames=watch.path,
+        temperature=log.temperature,
+        energy_drift=log.drift(options.timestep, [len(s) for s in systems]) if drifts else None,
+        trajectories=[path for path in paths if path is not None],
+        uncertain=sum(watch.found for watch in watches),
+        uncertain_frames=[watch.path for watch in watches if watch.path is not None],
     )
 
 
-def _start(system: System, options: MDOptions, path: Path | None, restart: bool) -> tuple[Atoms, int]:
-    """Atoms with velocities, and the step they stand at."""
-    if restart and path is None:
-        raise InputError("A restart continues a trajectory: say which.")
-    if restart and path is not None and path.exists():
-        atoms, step = last_frame(path)
-        if not np.array_equal(atoms.numbers, system.numbers):
-            raise InputError(f"'{path}' holds other atoms than {system.name}: it belongs to another run.")
-        return atoms, step
-    atoms = system.to_ase()
-    thermalize(atoms, options)
-    return atoms, 0
+def _begin(engine: Engine, base: Path | None, paths: Sequence[Path | None], restart: bool) -> list[int | None]:
+    """The marks of the trajectories, after the engine was taken to where the run stood."""
+    fresh: list[int | None] = [None] * len(paths)
+    if base is None:
+        if restart:
+            raise InputError("A restart continues a trajectory: say which.")
+        return fresh
+    state = restart_path(base)
+    if restart and state.exists():
+        return list(load_run(state, engine))
+    if restart and any(path.exists() for path in paths if path is not None):
+        raise InputError(f"There is no '{state}' to go on from: begin anew with --overwrite.")
+    state.unlink(missing_ok=True)
+    return fresh
 
 
-def _run(atoms: Atoms, options: MDOptions, start: int, frames: _Frames, log: _Log, report: Report | None) -> float:
+def _run(engine: Engine, files: _Files, log: _Log, report: Report | None) -> float:
     """Advance to the last step; returns the seconds it took once compiled."""
-    atoms.get_forces()  # compiles, outside the clock
-    if options.ensemble == "npt":
-        atoms.get_stress()
-    ensemble = make_ensemble(atoms, options, start)
-    if start == 0:
-        frames.add(atoms, 0)
-    _record(ensemble, log)
-    volume = atoms.cell.volume
+    options, every = engine.options, engine.options.every
+    engine.compile()
+    first = int(engine.motion.step)
+    if first == 0:
+        files.add(engine.motion)
+    volumes = _volumes(engine)
     began = time.perf_counter()
-    for step in range(start + 1, options.steps + 1):
-        try:
-            with np.errstate(over="ignore", invalid="ignore"):  # it shows in the temperature
-                ensemble.dynamics.step()
-        except ErgodicaError as error:  # the model refused what the atoms had become
-            raise _blown(step, str(error), frames.path) from error
-        _record(ensemble, log)
-        _check_temperature(log.temperatures[-1], options, step, frames.path)
-        if options.ensemble == "npt":
-            _check_volume(atoms.cell.volume / volume, step, frames.path)
-        if step % options.every == 0 or step == options.steps:
-            frames.add(atoms, step)
-        if report:
-            report(step, log.temperatures[-1], atoms.get_potential_energy())
+    try:
+        while (step := int(engine.motion.step)) < options.steps:
+            stop = min(every - step % every, GLANCE, options.steps - step)
+            stretch = _advanced(engine, stop, files)
+            log.add(stretch)
+            _check(engine, stretch, volumes, files)
+            step += stop
+            if step % every == 0 or step == options.steps:
+                files.add(engine.motion)
+                files.save(now=step == options.steps)
+            if report:
+                report(step, float(stretch.temperature[-1].mean()), engine.energy())
+    except KeyboardInterrupt:  # the motion is that of a whole block, whose frame may not have been written yet
+        if (step := int(engine.motion.step)) % every == 0 and step > max(files.last, first):
+            files.add(engine.motion)
+        files.save(now=True)
+        raise
+    finally:
+        files.finish()
     return time.perf_counter() - began
 
 
-def _record(ensemble: Ensemble, log: _Log) -> None:
-    log.temperatures.append(ensemble.temperature())
-    conserved = ensemble.conserved()
-    if conserved is not None:
-        log.conserved.append(conserved)
+def _advanced(engine: Engine, steps: int, files: _Files) -> Stretch:
+    try:
+        return engine.advance(steps)
+    except WorkFailed as error:
+        raise _blown(int(engine.motion.step) + 1, str(error), files) from error
 
 
-def _check_volume(ratio: float, step: int, path: Path | None) -> None:
-    """Raise `Astray` once the cell collapses or evaporates, before its neighbours fill the memory."""
-    if not 0.25 <= ratio <= 4.0:
-        raise _blown(step, f"the volume became {ratio:.3g} times that of the start", path)
+def _check(engine: Engine, stretch: Stretch, volumes: np.ndarray, files: _Files) -> None:
+    """Raise `Astray` once atoms fly apart, or a cell collapses or evaporates, before its neighbours fill the memory.
+
+    Hot starts from unrelaxed structures are let pass.
+    """
+    options = engine.options
+    hottest = max(options.temperature, options.final_temperature or 0.0)
+    limit = max(min(max(20 * hottest, 3000.0), 10000.0), 3 * hottest)
+    hot = np.flatnonzero(~(stretch.temperature <= limit).all(axis=1))
+    first = int(engine.motion.step) - len(stretch.temperature) + 1
+    if hot.size:
+        kelvin = float(stretch.temperature[hot[0]].max())
+        raise _blown(first + int(hot[0]), f"the temperature reached {kelvin:.0f} K", files)
+    if options.ensemble == "npt":
+        ratio = _volumes(engine) / volumes
+        if not (np.all(ratio >= 0.25) and np.all(ratio <= 4.0)):
+            worst = float(ratio[np.argmax(np.abs(np.log(np.maximum(ratio, 1e-9))))])
+            raise _blown(int(engine.motion.step), f"the volume became {worst:.3g} times that of the start", files)
 
 
-def _check_temperature(temperature: float, options: MDOptions, step: int, path: Path | None) -> None:
-    """Raise `Astray` once the atoms fly apart; hot starts from unrelaxed structures are let pass."""
-    limit = max(min(max(20 * options.temperature, 3000.0), 10000.0), 3 * options.temperature)
-    if not temperature <= limit:
-        raise _blown(step, f"the temperature reached {temperature:.0f} K", path)
+def _volumes(engine: Engine) -> np.ndarray:
+    return np.abs(np.linalg.det(np.asarray(engine.motion.cell, np.float64)))
 
 
-def _blown(step: int, why: str, path: Path | None) -> Astray:
-    kept = f" '{path}' holds the frames until then;" if path else ""
+def _blown(step: int, why: str, files: _Files) -> Astray:
+    kept = "" if files.first is None else f" '{files.first}' holds the frames until then;"
     return Astray(
         f"The dynamics blew up at step {step} ({why.rstrip('.')});{kept} use a shorter time step, relax first, or use "
         "another model."

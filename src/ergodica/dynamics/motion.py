@@ -16,11 +16,24 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from ergodica.potentials.potential import ModelConfig, derivatives
+from ergodica.neighbors import Grid, list_neighbors
+from ergodica.potentials.potential import Derivatives, ModelConfig, derivatives
 from ergodica.system import Batch
 from ergodica.units import KB
 
-__all__ = ["Forces", "Integrator", "Matter", "Motion", "Thermostat", "kinetic", "make_block", "temperature"]
+__all__ = [
+    "Forces",
+    "Integrator",
+    "Matter",
+    "Motion",
+    "Search",
+    "Thermostat",
+    "beyond_skin",
+    "kinetic",
+    "make_block",
+    "physical_forces",
+    "temperature",
+]
 
 Extra = Any
 
@@ -35,7 +48,7 @@ class Motion:
         momenta: [A, 3].
         cell: lattice vectors as rows [B, 3, 3].
         forces: on the atoms [A, 3].
-        energy: of interaction, reference energies not included [B].
+        energy: less that of the start [B]; a small number, so that float32 holds it.
         virial: Σ r ⊗ dE/dr [B, 3, 3].
         extra: what the integrator carries along.
         step: steps since the beginning.
@@ -60,13 +73,17 @@ class Matter:
         masses: amu [A]; 1 for padding.
         free: 0 where an atom is held or is padding [A].
         system: structure of each atom [A].
-        freedom: degrees of freedom of each structure that hold heat [B]; 1 for padding.
+        freedom: degrees of freedom of each structure that hold heat [B].
+        scale: eV per unit of the network's output, of each structure [B].
+        origin: the network's output for each atom where the energy is counted from [A].
     """
 
     masses: Float[Array, " A"]
     free: Float[Array, " A"]
     system: Int[Array, " A"]
     freedom: Float[Array, " B"]
+    scale: Float[Array, " B"]
+    origin: Float[Array, " A"]
 
     def sums(self, values: Float[Array, " A ..."]) -> Float[Array, " B ..."]:
         """Sum over the atoms of each structure."""
@@ -83,8 +100,10 @@ class Thermostat:
         heat: kT of each structure [B], eV.
         time: relaxation time of the thermostat, Å·√(amu/eV).
         pressure: from outside, eV/Å³; used where the cell moves.
-        cell_time: relaxation time of the cell, Å·√(amu/eV).
+        cell_time: relaxation time of the volume, Å·√(amu/eV), for this
+        compressibility: Å³/eV.
         key: of all noise.
+        ramp: what is added to heat and pressure in every step, and the step after which they stay.
     """
 
     timestep: Float[Array, ""]
@@ -92,7 +111,15 @@ class Thermostat:
     time: Float[Array, ""]
     pressure: Float[Array, ""]
     cell_time: Float[Array, ""]
+    compressibility: Float[Array, ""]
     key: Array
+    ramp: tuple[Float[Array, ""], Float[Array, ""], Int[Array, ""]]
+
+    def at(self, step: Int[Array, ""]) -> Thermostat:
+        """What holds in this step."""
+        heating, pressing, last = self.ramp
+        passed = jnp.minimum(step, last).astype(heating.dtype)
+        return replace(self, heat=self.heat + passed * heating, pressure=self.pressure + passed * pressing)
 
 
 class Forces(NamedTuple):
@@ -146,15 +173,41 @@ def felt(motion: Motion, field: Field) -> Motion:
     return replace(motion, energy=energy, forces=forces, virial=virial)
 
 
-def field_of(config: ModelConfig, scale: float, params: Any, batch: Batch) -> Field:
+def beyond_skin(
+    batch: Batch, positions: Float[Array, "A 3"], cell: Float[Array, "B 3 3"], cutoff: float, skin: Array
+) -> Bool[Array, " A"]:
+    """Atoms that may have neighbours which a batch's lists lack.
+
+    Args:
+        batch: with the positions and cells at which its neighbours were listed.
+        positions: of now, Å.
+        cell: of now, Å.
+        cutoff: of the potential, Å.
+        skin: how far beyond it neighbours were listed, Å.
+    """
+    # a pair that was no neighbour is now at least (1 - |strain|) (cut-off + skin) - 2 |displacement| apart
+    strain = jnp.linalg.inv(batch.cell) @ cell - jnp.eye(3, dtype=cell.dtype)
+    stretched = batch.positions + jnp.einsum("ai,aij->aj", batch.positions, strain[batch.system])
+    away = jnp.sqrt(jnp.sum((positions - stretched) ** 2, axis=1))
+    shrunk = jnp.sqrt(jnp.sum(strain**2, axis=(1, 2)))[batch.system] * (cutoff + skin)
+    return 2 * away + shrunk > skin
+
+
+def field_of(config: ModelConfig, params: Any, batch: Batch, matter: Matter) -> Field:
     """The potential as a function of positions and cells, with the neighbours of a batch."""
 
     def field(positions: Array, cell: Array) -> Forces:
         found = derivatives(config, params, replace(batch, positions=positions, cell=cell))
-        energy = jax.ops.segment_sum(found.energies, batch.system, batch.n_systems)
-        return Forces(scale * energy, scale * found.forces, scale * found.virial)
+        return physical_forces(found, matter)
 
     return field
+
+
+def physical_forces(found: Derivatives, matter: Matter) -> Forces:
+    """What the network says, in eV and Å."""
+    scale = matter.scale
+    energy = scale * matter.sums(found.energies - matter.origin)
+    return Forces(energy, scale[matter.system][:, None] * found.forces, scale[:, None, None] * found.virial)
 
 
 class Block(NamedTuple):
@@ -162,65 +215,87 @@ class Block(NamedTuple):
 
     Attributes:
         motion: after its last step.
+        batch: with the lists that were used last.
+        lists: how often neighbours were listed on the device.
         done: steps it made.
         temperature: of each step [N, B], K; NaN beyond `done`.
         conserved: of each step [N, B], eV; NaN beyond `done`.
     """
 
     motion: Motion
+    batch: Batch
+    lists: Int[Array, ""]
     done: Int[Array, ""]
     temperature: Float[Array, "N B"]
     conserved: Float[Array, "N B"]
 
 
-def make_block(config: ModelConfig, scale: float, integrator: Integrator, length: int) -> Callable[..., Block]:
+class Search(NamedTuple):
+    """How neighbours are listed on the device; static.
+
+    Attributes:
+        grid: the search.
+        loops: whether atoms neighbour themselves.
+    """
+
+    grid: Grid
+    loops: bool
+
+
+def make_block(
+    config: ModelConfig, integrator: Integrator, length: int, search: Search | None = None
+) -> Callable[..., Block]:
     """A function that makes up to `length` steps on the device.
 
     Args:
         config: architecture of the potential.
-        scale: eV per unit of its output.
         integrator: the ensemble.
         length: most steps of a call.
+        search: list neighbours anew when atoms have moved too far; without, the block ends there.
 
     Returns:
-        (params, batch, matter, bath, motion, steps, skin) → `Block`. `batch` has the positions and cells at which its
-        neighbours were listed, `skin` (Å) is how far beyond the cut-off.
+        (params, batch, matter, bath, motion, steps, skin, pbc) → `Block`. `batch` has the positions and cells at which
+        its neighbours were listed, `skin` (Å) is how far beyond the cut-off, `pbc` which directions of each structure
+        are periodic [B, 3]. The block also ends where a list has no room, where a single step goes beyond the skin, and
+        before a step that leads to no finite numbers.
     """
 
     def run(
-        params: Any, batch: Batch, matter: Matter, bath: Thermostat, motion: Motion, steps: Array, skin: Array
-    ) -> Block:
-        field = field_of(config, scale, params, batch)
-        inverse = jnp.linalg.inv(batch.cell)
+        params: Any, batch: Batch, matter: Matter, bath: Thermostat, motion: Motion, steps: Array, skin: Array,
+        pbc: Array,
+    ) -> Block:  # fmt: skip
+        def relisted(batch: Batch, motion: Motion) -> tuple[Batch, Bool[Array, ""]]:
+            assert search is not None
+            here = replace(batch, positions=motion.positions, cell=motion.cell)
+            found = list_neighbors(here, pbc, config.cutoff + skin, search.grid, batch.neighbors.width, search.loops)
+            kinds = jax.tree.map(lambda new, old: new.astype(old.dtype), found.neighbors, batch.neighbors)
+            return replace(here, neighbors=kinds), found.complete
 
-        def within(new: Motion) -> Bool[Array, ""]:
-            # a pair that was no neighbour is now at least (1 - |strain|) (cut-off + skin) - 2 |displacement| apart
-            strain = inverse @ new.cell - jnp.eye(3, dtype=new.cell.dtype)
-            stretched = batch.positions + jnp.einsum("ai,aij->aj", batch.positions, strain[matter.system])
-            away = jnp.sqrt(jnp.sum((new.positions - stretched) ** 2, axis=1))
-            shrunk = jnp.sqrt(jnp.sum(strain**2, axis=(1, 2)))[matter.system] * (config.cutoff + skin)
-            return jnp.all(jnp.where(matter.free > 0, 2 * away + shrunk, 0.0) <= skin)
-
-        def go(carry: tuple[Block, Array]) -> tuple[Block, Array]:
-            block, _ = carry
-            new = integrator.step(block.motion, field, matter, bath)
+        def go(carry: tuple[Block, Array, Array]) -> tuple[Block, Array, Array]:
+            block, _, fresh = carry
+            now = bath.at(block.motion.step)
+            new = integrator.step(block.motion, field_of(config, params, block.batch, matter), matter, now)
             new = replace(new, step=block.motion.step + 1)
-            good = within(new)
+            far = beyond_skin(block.batch, new.positions, new.cell, config.cutoff, skin)
+            warmth = temperature(new, matter)
+            good = ~jnp.any(far & (matter.free > 0)) & jnp.all(jnp.isfinite(warmth))  # no number is beyond nothing
             motion = jax.tree.map(lambda old, later: jnp.where(good, later, old), block.motion, new)
-            rows = (temperature(motion, matter), integrator.conserved(motion, matter, bath))
+            rows = (warmth, integrator.conserved(new, matter, now))
             kept = [
                 jax.lax.dynamic_update_index_in_dim(log, jnp.where(good, row, jnp.nan), block.done, 0)
-                for log, row in zip(block[2:], rows, strict=True)
+                for log, row in zip((block.temperature, block.conserved), rows, strict=True)
             ]
-            return Block(motion, block.done + good, *kept), good
+            if search is None:
+                return Block(motion, block.batch, block.lists, block.done + good, *kept), good, ~good
+            batch, complete = jax.lax.cond(
+                good | fresh, lambda: (block.batch, good), lambda: relisted(block.batch, motion)
+            )
+            return Block(motion, batch, block.lists + ~good, block.done + good, *kept), complete, ~good
 
         empty = jnp.full((length, matter.freedom.shape[0]), jnp.nan, motion.energy.dtype)
-        start = Block(motion, jnp.zeros((), jnp.int32), empty, empty)
-        return jax.lax.while_loop(lambda carry: (carry[0].done < steps) & carry[1], go, (start, jnp.asarray(True)))[0]
+        zero = jnp.zeros((), jnp.int32)
+        start = Block(motion, batch, zero, zero, empty, empty)
+        carry = (start, jnp.asarray(True), jnp.asarray(False))
+        return jax.lax.while_loop(lambda carry: (carry[0].done < steps) & carry[1], go, carry)[0]
 
     return run
-
-
-def make_start(config: ModelConfig, scale: float) -> Callable[..., Forces]:
-    """(params, batch) → forces at the positions of the batch."""
-    return lambda params, batch: field_of(config, scale, params, batch)(batch.positions, batch.cell)

@@ -1,28 +1,31 @@
-"""Relaxation of atoms and cells, through ASE's optimisers."""
+"""Relaxation of atoms and cells: many structures at once, by minimisers that run on the device."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from ergodica.config import check_keys
+from ergodica.dynamics.descent import RESTED
+from ergodica.dynamics.lanes import Arrival, Device, handed_on, lanes_for
+from ergodica.dynamics.minimizers import MINIMIZERS
 from ergodica.dynamics.options import RelaxOptions
-from ergodica.errors import ErgodicaError, InputError, WorkFailed
+from ergodica.dynamics.walkers import walker_of
+from ergodica.errors import InputError, WorkFailed
+from ergodica.neighbors import Capacity
+from ergodica.potentials.potential import Derivatives
+from ergodica.prediction import physical
 from ergodica.system import Labels, System, as_systems
-from ergodica.units import GPA
 
 if TYPE_CHECKING:
     from ase import Atoms
 
     from ergodica.potentials.potential import Potential
 
-__all__ = ["Relaxed", "iter_relaxed", "relax"]
-
-Structure = Any
-Report = Callable[[int, float], None]
+__all__ = ["Progress", "Relaxed", "iter_relaxed", "relax"]
 
 
 @dataclass(frozen=True)
@@ -33,13 +36,33 @@ class Relaxed:
         system: the structure, its labels the model's energy, forces and stress.
         converged: whether forces (and stress, with the cell) came below the limit.
         steps: steps taken.
-        fmax: largest force on an atom, eV/Å.
+        fmax: largest force on a free atom, eV/Å; NaN when the model never gave one.
+        failure: why it could not go on: a sentence, empty where nothing failed. `system` is then what its last good
+            step led to.
     """
 
     system: System
     converged: bool
     steps: int
     fmax: float
+    failure: str = ""
+
+
+class Progress(NamedTuple):
+    """How far a relaxation has come.
+
+    Attributes:
+        done: structures that have stopped.
+        moving: structures of the present batch that move.
+        fmax: largest force on an atom of these, eV/Å.
+    """
+
+    done: int
+    moving: int
+    fmax: float
+
+
+Report = Callable[[Progress], None]
 
 
 def relax(
@@ -48,7 +71,9 @@ def relax(
     options: RelaxOptions | None = None,
     **changes: Any,
 ) -> list[Relaxed]:
-    """Relax structures one after the other.
+    """Relax structures side by side.
+
+    Atoms that ASE's `FixAtoms` or `System.fixed` holds stay where they are; where the cell moves they move along.
 
     Args:
         potential: the model.
@@ -57,10 +82,11 @@ def relax(
         changes: fields of `RelaxOptions` by name, such as `cell=True, fmax=1e-3`.
 
     Returns:
-        the relaxed structures in the order given; one that did not converge says so.
+        the relaxed structures in the order given; one that did not converge, or failed, says so.
 
     Raises:
-        InputError: an element the model does not know, or `cell` for a structure that is not fully periodic.
+        InputError: a model without energies, an element it does not know, atoms on one place, or `cell` for a structure
+            that is not fully periodic.
     """
     return list(iter_relaxed(potential, as_systems(structures), options, **changes))
 
@@ -70,53 +96,77 @@ def iter_relaxed(
     systems: Sequence[System],
     options: RelaxOptions | None = None,
     report: Report | None = None,
+    shapes: list[Capacity] | None = None,
     **changes: Any,
 ) -> Iterator[Relaxed]:
-    """Like `relax`, one result at a time; `report` is called with step and largest force, eV/Å."""
+    """Like `relax`, one result at a time, in the order given.
+
+    Args:
+        potential: the model.
+        systems: the structures.
+        options: how.
+        report: told about the progress now and then.
+        shapes: static shapes of earlier calls, taken again where they fit; new ones are added.
+        changes: fields of `RelaxOptions` by name.
+    """
     check_keys(RelaxOptions, changes, "relax")
     options = replace(options or RelaxOptions(), **changes)
+    if potential.config.head != "energy":
+        raise InputError(f"Model '{potential.info.name}' predicts '{potential.config.head}': this needs energies.")
     for system in systems:  # all are looked at before the first is worked on
         potential.check_elements(system.numbers, system.name)
-        if options.cell and not system.is_bulk:
-            raise InputError(f"{system.name} is not periodic in three directions: its cell can't be relaxed.")
-    from ergodica.calculators import Calculator
+    waiting: dict[int, Relaxed] = {}
+    following = 0
+    for index, one in _finished(potential, systems, options, report or (lambda _: None), shapes):
+        waiting[index] = one
+        while following in waiting:
+            yield waiting.pop(following)
+            following += 1
 
-    calculator = Calculator(potential, precision=options.precision)
-    for system in systems:
-        yield _relax_one(calculator, system, options, report)
+
+def _finished(
+    potential: Potential,
+    systems: Sequence[System],
+    options: RelaxOptions,
+    report: Report,
+    shapes: list[Capacity] | None,
+) -> Iterator[tuple[int, Relaxed]]:
+    """Index and result of each structure as it stops."""
+    minimizer = MINIMIZERS[options.optimizer.upper()]
+    walkers = [walker_of(index, system, options, minimizer) for index, system in enumerate(systems)]
+    device = Device(potential, options, max((len(walker.operations) for walker in walkers), default=1))
+    for walker in walkers:
+        walker.edges = device.listed(walker.start)
+    table, done = potential.energy_scale.table(), 0
+    lanes = lanes_for(device, walkers, shapes)
+    while lanes:
+        lane, *lanes = lanes
+        for arrivals in lane.run(last=not lanes):
+            done += len(arrivals)
+            report(Progress(done, len(lane.inside), lane.largest_force()))
+            for one in arrivals:
+                yield one.walker.index, _relaxed(potential, table, one, options)
+        lanes = handed_on(lane.left, lanes, device)
 
 
-def _relax_one(calculator: Any, system: System, options: RelaxOptions, report: Report | None) -> Relaxed:
-    from ase.filters import FrechetCellFilter
-
-    atoms = system.to_ase()
-    atoms.calc = calculator
-    target = FrechetCellFilter(atoms, scalar_pressure=options.pressure * GPA) if options.cell else atoms
-    optimizer = _optimizer(options.optimizer)(target, logfile=None)
-    converged = False
+def _relaxed(potential: Potential, table: np.ndarray, arrival: Arrival, options: RelaxOptions) -> Relaxed:
+    """The result for one structure."""
+    walker, state = arrival.walker, arrival.walker.state
+    start, count, steps = walker.start, len(walker), int(state.steps[0])
+    system = replace(start, positions=arrival.positions, cell=arrival.cell if options.cell else start.cell)
+    name, failure = start.name, walker.failure
+    if not np.any(state.energies) and failure:  # the first answer was none
+        return Relaxed(start.with_labels(Labels()), False, steps, float("nan"), _astray(name, steps, failure))
+    output = Derivatives(state.energies[:count], state.pulls[:count], state.pulls[count:])
     try:
-        for state in optimizer.irun(fmax=options.fmax, steps=options.steps):
-            converged = bool(state)
-            if report:
-                report(optimizer.nsteps, _largest(atoms.get_forces()))
-    except ErgodicaError as error:
-        if optimizer.nsteps == 0:
-            raise  # the structure itself is at fault
-        raise WorkFailed(f"The relaxation of {system.name} went astray at step {optimizer.nsteps}: {error}") from error
-    forces = atoms.get_forces()
-    labels = Labels(atoms.get_potential_energy(), forces, atoms.get_stress(voigt=False) if system.is_bulk else None)
-    relaxed = replace(system, positions=atoms.positions, cell=atoms.cell.array, labels=labels)
-    return Relaxed(relaxed, converged, int(optimizer.nsteps), _largest(forces))
+        found = physical(potential.energy_scale, table, system, output)
+    except WorkFailed as error:
+        return Relaxed(system.with_labels(Labels()), False, steps, float("nan"), str(error))
+    labels = Labels(found.energy, found.forces, found.stress)
+    converged = int(state.status[0]) == RESTED and not failure
+    sentence = _astray(name, steps, failure) if failure else ""
+    return Relaxed(system.with_labels(labels), converged, steps, float(state.force[0]), sentence)
 
 
-def _largest(forces: np.ndarray) -> float:
-    return float(np.linalg.norm(forces, axis=1).max())
-
-
-def _optimizer(name: str) -> Any:
-    from ase import optimize
-
-    known = {"FIRE": optimize.FIRE, "LBFGS": optimize.LBFGS, "BFGS": optimize.BFGS}
-    if name.upper() not in known:
-        raise InputError(f"There is no optimizer '{name}': choose one of {', '.join(known)}.")
-    return known[name.upper()]
+def _astray(name: str, steps: int, why: str) -> str:
+    return f"The relaxation of {name} went astray at step {steps}: {why.rstrip('.')}."

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ergodica.dynamics.options import MDOptions
-from ergodica.dynamics.trajectory import TrajectoryWriter
+from ergodica.dynamics.trajectory import Frame, append_atoms
 from ergodica.errors import InputError, WorkFailed
+from ergodica.prediction import predict
+from ergodica.system import Labels
 from ergodica.uncertainty import require_spread
 
 if TYPE_CHECKING:
-    from ase import Atoms
-
     from ergodica.potentials.potential import Potential
 
 __all__ = ["Astray", "UncertaintyWatch", "uncertain_path"]
@@ -46,8 +46,7 @@ class UncertaintyWatch:
     def __init__(self, potential: Potential, options: MDOptions, trajectory: Path | None, append: bool) -> None:
         self.options, self.limit, self.found = options, options.max_uncertainty, 0
         self.path: Path | None = None
-        self._trajectory, self._append = trajectory, append
-        self._writer: TrajectoryWriter | None = None
+        self._potential, self._trajectory, self._append = potential, trajectory, append
         if self.limit is None:
             return
         require_spread(potential)
@@ -60,13 +59,10 @@ class UncertaintyWatch:
             self.path.unlink(missing_ok=True)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
-    ) -> None:
-        if self._writer is not None:
-            self._writer.__exit__(kind, error, where)
+    def __exit__(self, *_: object) -> None:
+        """Nothing is open."""
 
-    def look(self, atoms: Atoms, step: int) -> None:
+    def look(self, frame: Frame) -> None:
         """Judge a frame.
 
         Raises:
@@ -74,19 +70,19 @@ class UncertaintyWatch:
         """
         if self.limit is None:
             return
-        known = atoms.calc.get_uncertainty(atoms)
+        bare = replace(frame.system, labels=Labels())
+        found: Any = predict(self._potential, bare, precision=self.options.precision, uncertainty=True)
+        known = found[0].uncertainty
         if known.largest_force <= self.limit:
             return
         self.found += 1
         if self.path is not None:
-            frame = atoms.copy()
-            frame.info["uncertainty_eV_per_A"] = known.largest_force
-            frame.arrays["forces_std"] = known.forces
-            if self._writer is None:
-                self._writer = TrajectoryWriter(self.path, self.options.every, append=True)
-            self._writer.write(frame, step, self.options)
+            atoms = replace(frame, system=bare).to_ase()
+            atoms.info["uncertainty_eV_per_A"] = known.largest_force
+            atoms.arrays["forces_std"] = known.forces
+            append_atoms(self.path, atoms)
         if self.options.on_uncertain == "stop":
-            raise Astray(self._verdict(known.largest_force, step))
+            raise Astray(self._verdict(known.largest_force, frame.step))
 
     def _verdict(self, value: float, step: int) -> str:
         kept = "" if self.path is None else f" '{self._trajectory}' holds the run, '{self.path}' the frame to label;"

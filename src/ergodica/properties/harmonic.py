@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from ergodica.dynamics.symmetry import no_symmetry
 from ergodica.properties.evaluation import Evaluate
 from ergodica.properties.options import PhononOptions
-from ergodica.properties.symmetry import no_symmetry
 from ergodica.system import System
 
 __all__ = ["displaced", "forces_at_rest", "harmonic_crystals", "set_forces", "supercell_multiples"]

@@ -168,3 +168,29 @@ class QuasiharmonicOptions:
             t_max=self.t_max, t_step=self.t_step, symprec=self.symprec, fmax=self.fmax, steps=self.steps,
             precision=self.precision,
         )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class AnalysisOptions:
+    """How to look at a trajectory.
+
+    Attributes:
+        elements: only these, all by default; temperature, pressure and energies are always those of the whole system.
+        r_max: end of g(r), Å.
+        bins: of g(r).
+        rdf_frames: most frames for g(r), evenly taken: neighbouring ones say nothing new.
+        blocks: pieces of the run for the error of diffusion.
+        longest_lag: of the velocity autocorrelation, fs; longer gives sharper and noisier lines.
+    """
+
+    elements: tuple[str, ...] = ()
+    r_max: float = 8.0
+    bins: int = 160
+    rdf_frames: int = 200
+    blocks: int = 4
+    longest_lag: float = 4000.0
+
+    def __post_init__(self) -> None:
+        _positive(self, "r_max", "bins", "rdf_frames", "longest_lag")
+        if self.blocks < 3:
+            raise InputError(f"blocks={self.blocks}: an error needs at least 3.")

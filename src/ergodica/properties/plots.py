@@ -12,18 +12,29 @@ from ergodica.units import KJ_PER_MOL
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from ergodica.dynamics.neb import ReactionPath
     from ergodica.properties.elastic import Elasticity
     from ergodica.properties.eos import EquationOfState
     from ergodica.properties.phase_diagram import PhaseDiagram
     from ergodica.properties.phonons import Phonons
     from ergodica.properties.quasiharmonic import Quasiharmonic
 
-__all__ = ["plot_bands", "plot_elastic", "plot_eos", "plot_phase_diagram", "plot_quasiharmonic", "plot_thermal"]
+__all__ = [
+    "new_figure",
+    "plot_bands",
+    "plot_elastic",
+    "plot_eos",
+    "plot_path",
+    "plot_phase_diagram",
+    "plot_quasiharmonic",
+    "plot_thermal",
+]
 
 BLUE, ORANGE, GREEN, GREY = "#2a6f97", "#d9822b", "#4f8a5b", "0.55"
 
 
-def _figure(width: float, height: float) -> Figure:
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure, width and height in inches."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained")
@@ -31,7 +42,7 @@ def _figure(width: float, height: float) -> Figure:
 
 def plot_eos(result: EquationOfState, title: str = "") -> Figure:
     """Energy over volume with the fitted curve, per atom."""
-    figure = _figure(5.6, 4.0)
+    figure = new_figure(5.6, 4.0)
     axis = figure.subplots()
     n = len(result.system)
     zero, figures = (result.fit.e0 if result.fit else float(result.energies.min())), ""
@@ -54,7 +65,7 @@ def plot_elastic(result: Elasticity, title: str = "") -> Figure:
     """The tensor, and Young's modulus by direction in the three planes of the standard axes."""
     from matplotlib.ticker import MaxNLocator
 
-    figure = _figure(9.6, 4.4)
+    figure = new_figure(9.6, 4.4)
     left = figure.add_subplot(1, 2, 1)
     limit = float(np.abs(result.tensor).max())
     left.imshow(result.tensor, cmap="RdBu_r", vmin=-limit, vmax=limit)
@@ -84,7 +95,7 @@ def plot_elastic(result: Elasticity, title: str = "") -> Figure:
 
 def plot_bands(result: Phonons, title: str = "") -> Figure:
     """Bands along the high-symmetry path, and the density of states beside them."""
-    figure = _figure(7.6, 4.6)
+    figure = new_figure(7.6, 4.6)
     left, right = figure.subplots(1, 2, sharey=True, gridspec_kw={"width_ratios": (4, 1)})
     bands = result.bands
     ticks, labels, start = [0.0], [bands.labels[0][0]], 0.0
@@ -114,7 +125,7 @@ def plot_bands(result: Phonons, title: str = "") -> Figure:
 
 def plot_thermal(result: Phonons, title: str = "") -> Figure:
     """Vibrational free energy, entropy and heat capacity of the primitive cell over temperature."""
-    figure = _figure(9.6, 3.4)
+    figure = new_figure(9.6, 3.4)
     thermal, kilo = result.thermal, 1 / KJ_PER_MOL
     panels = figure.subplots(1, 3)
     columns = (
@@ -139,7 +150,7 @@ def plot_thermal(result: Phonons, title: str = "") -> Figure:
 
 def plot_quasiharmonic(result: Quasiharmonic, title: str = "") -> Figure:
     """Volume, thermal expansion, bulk modulus, heat capacities and G over temperature; lines are pressures."""
-    figure = _figure(10.4, 6.4)
+    figure = new_figure(10.4, 6.4)
     panels = figure.subplots(2, 3).ravel()
     pressures = result.pressures[np.unique(np.linspace(0, len(result.pressures) - 1, 4).astype(int))]
     shades = [BLUE, ORANGE, GREEN, "#8d5a97"]
@@ -182,11 +193,42 @@ def _free_energy_curves(panel: Any, result: Quasiharmonic) -> None:
     panel.set_xlim(None, volumes[-1] + 0.2 * (volumes[-1] - volumes[0]))
 
 
+def plot_path(result: ReactionPath, title: str = "") -> Figure:
+    """Energy along a path: images, their slopes, and the spline through both."""
+    figure = new_figure(6.0, 4.2)
+    axis = figure.subplots()
+    zero, top = result.energies[0], result.saddle
+    s, energy = result.curve()
+    axis.plot(s, energy - zero, color=BLUE, linewidth=1.4)
+    reach = 0.04 * s[-1]
+    for at, height, slope in zip(result.distances, result.energies - zero, result.slopes, strict=True):
+        axis.plot([at - reach, at + reach], [height - reach * slope, height + reach * slope], color=GREY, linewidth=1.0)
+    axis.plot(result.distances, result.energies - zero, "o", color=BLUE, markersize=5)
+    if 0 < top < len(result.images) - 1:
+        name = "saddle" if result.climbed and result.converged else "highest image"
+        axis.plot(result.distances[top], result.barrier, "o", color=ORANGE, markersize=7, label=name)
+    axis.axhline(0, color=GREY, linewidth=0.8, linestyle=":")
+    figures = [f"barrier {result.barrier:.3f} eV", f"back {result.reverse_barrier:.3f} eV"]
+    figures.append(f"reaction {_signed_zero(result.reaction_energy):.3f} eV")
+    axis.set_xlabel("path length / Å")
+    axis.set_ylabel("energy / eV")
+    axis.margins(y=0.1)
+    axis.set_ylim(None, axis.get_ylim()[1] + 0.35 * np.ptp(axis.get_ylim()))
+    axis.legend(title="\n".join(figures), frameon=False, loc="upper left")
+    axis.set_title(title if result.converged else f"{title} (not converged)".strip())
+    return figure
+
+
+def _signed_zero(value: float) -> float:
+    """Without the minus sign of what rounds to zero."""
+    return round(value, 3) + 0.0
+
+
 def plot_phase_diagram(result: PhaseDiagram, title: str = "") -> Figure:
     """Stable polymorph over temperature and pressure; where one was not sampled, the diagram is blank."""
     from matplotlib.colors import ListedColormap
 
-    figure = _figure(6.2, 4.6)
+    figure = new_figure(6.2, 4.6)
     axis = figure.subplots()
     kelvin, pressure = result.temperatures, result.pressures
     stable = np.where(np.isnan(result.difference), np.nan, np.where(result.difference > 0, 0.0, 1.0))

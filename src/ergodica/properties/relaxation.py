@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from ergodica.dynamics.descent import STRESS_PER_FORCE
 from ergodica.dynamics.relax import Relaxed
+from ergodica.dynamics.symmetry import no_symmetry
 from ergodica.errors import InputError
 from ergodica.properties.evaluation import Evaluate
-from ergodica.properties.symmetry import no_symmetry
 from ergodica.system import Labels, System
 from ergodica.units import EV_PER_A3_IN_GPA
 
@@ -22,9 +23,6 @@ __all__ = ["STRESS_PER_FORCE", "at_rest", "relax_together"]
 
 Cell = Literal["fixed", "shape", "free"]
 
-STRESS_PER_FORCE = 0.02
-"""Largest component of the stress that is left when a cell counts as relaxed, in eV/Å³ per eV/Å of the largest force:
-0.003 GPa for 1e-3 eV/Å, so that even the cells of soft molecular crystals are right to 0.1 %."""
 RESTLESS_FORCE, RESTLESS_STRESS = 0.01, 0.5
 """A structure that is not to be relaxed gets a warning above these, eV/Å and GPa."""
 LONGEST_STEP = 0.1

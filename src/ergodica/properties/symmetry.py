@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ergodica._extras import require
-from ergodica.errors import InputError
+from ergodica.dynamics.symmetry import symmetry_dataset
 from ergodica.system import System
 
 __all__ = ["VOIGT", "CrystalSymmetry", "crystal_symmetry", "from_voigt_strain", "mandel_rotation", "to_voigt"]
@@ -85,13 +85,7 @@ def crystal_symmetry(system: System, symprec: float) -> CrystalSymmetry:
         InputError: spglib is not installed, or finds no symmetry at all.
     """
     spglib = require("spglib", "phonons")
-    fractional = system.positions @ np.linalg.inv(system.cell)
-    try:
-        data = spglib.get_symmetry_dataset((system.cell, fractional, system.numbers), symprec=symprec)
-    except Exception as error:  # which one depends on spglib's version; older ones return None
-        raise no_symmetry(system.name, symprec) from error
-    if data is None:
-        raise no_symmetry(system.name, symprec)
+    data = symmetry_dataset(system, symprec)
     laue = next(name for name, (_, groups) in LAUE.items() if data.pointgroup in groups)
     # the group of the space-group type, not that of the cell at hand: a supercell may lack rotations of its crystal
     operations = spglib.get_symmetry_from_database(data.hall_number)
@@ -101,11 +95,6 @@ def crystal_symmetry(system: System, symprec: float) -> CrystalSymmetry:
     name = f"{data.international} ({data.number})"
     axes = np.asarray(data.std_rotation_matrix, float)
     return CrystalSymmetry(name, laue, LAUE[laue][0], axes, basis, _independent(basis))
-
-
-def no_symmetry(name: str, symprec: float) -> InputError:
-    """What to say when spglib gives up."""
-    return InputError(f"{name}: spglib finds no symmetry within {symprec} Å; are atoms on one place?")
 
 
 def mandel_rotation(matrix: Float[np.ndarray, "3 3"]) -> Float[np.ndarray, "6 6"]:

@@ -8,14 +8,18 @@ from ergodica.dynamics.integrators.nose_hoover import NoseHoover
 from ergodica.dynamics.integrators.npt import NPT
 from ergodica.dynamics.integrators.nve import NVE
 from ergodica.dynamics.motion import Integrator
+from ergodica.dynamics.options import MDOptions
 
-__all__ = ["CSVR", "INTEGRATORS", "NPT", "NVE", "Langevin", "NoseHoover"]
+__all__ = ["CSVR", "NPT", "NVE", "Langevin", "NoseHoover", "integrator_of"]
 
-INTEGRATORS: dict[str, Integrator] = {
-    "nve": NVE(),
-    "langevin": Langevin(),
-    "nose-hoover": NoseHoover(),
-    "csvr": CSVR(),
-    "npt": NPT(),
-}
-"""Integrators by the name of their ensemble."""
+
+def integrator_of(options: MDOptions) -> Integrator:
+    """The integrator of an ensemble."""
+    integrators: dict[str, Integrator] = {
+        "nve": NVE(),
+        "langevin": Langevin(options.fix_com),
+        "nose-hoover": NoseHoover(),
+        "csvr": CSVR(),
+        "npt": NPT(options.cell, options.cell_axes),
+    }
+    return integrators[options.ensemble]

@@ -15,7 +15,13 @@ __all__ = ["Langevin"]
 
 @dataclass(frozen=True)
 class Langevin:
-    """Friction 1/time on every free atom; positions sample the canonical distribution to second order and better."""
+    """Friction 1/time on every free atom; positions sample the canonical distribution to second order and better.
+
+    Attributes:
+        fix_com: keep the centre of mass at rest; for structures without fixed atoms.
+    """
+
+    fix_com: bool = False
 
     def init(self, motion: Motion, matter: Matter, bath: Thermostat) -> Extra:
         """The heat that the bath has given [B], eV."""
@@ -35,7 +41,11 @@ class Langevin:
         kept = jnp.exp(-bath.timestep / bath.time)
         width = jnp.sqrt((1 - kept**2) * bath.heat[matter.system] * matter.masses) * matter.free
         noise = jax.random.normal(jax.random.fold_in(bath.key, motion.step), motion.momenta.shape, motion.momenta.dtype)
-        return kept * motion.momenta + width[:, None] * noise
+        momenta = kept * motion.momenta + width[:, None] * noise
+        if not self.fix_com:
+            return momenta
+        velocity = matter.sums(momenta) / matter.sums(matter.masses)[:, None]
+        return momenta - matter.masses[:, None] * velocity[matter.system]
 
     def conserved(self, motion: Motion, matter: Matter, bath: Thermostat) -> Float[Array, " B"]:
         """The total energy less the heat of the bath, eV; it drifts with the error of the time step alone."""

@@ -18,12 +18,8 @@ from jaxtyping import Array, Float
 
 from ergodica.dynamics.integrators.csvr import rescaled
 from ergodica.dynamics.motion import Field, Matter, Motion, Thermostat, drift, felt, kick, kinetic
-from ergodica.units import GPA
 
 __all__ = ["NPT"]
-
-COMPRESSIBILITY = 0.02 / GPA
-"""1/pressure, between a metal's and a liquid's."""
 
 
 class Account(NamedTuple):
@@ -38,10 +34,12 @@ class NPT:
     """Cell and velocities rescaled at random.
 
     Attributes:
-        shape: what the cell may do: "isotropic", "orthorhombic" (its three lengths change) or "triclinic".
+        shape: what the cell may do: "isotropic", "orthorhombic" (its lengths change, each by itself) or "triclinic".
+        axes: Cartesian directions in which it may: "xyz", "xy", "z" ...
     """
 
     shape: str = "isotropic"
+    axes: str = "xyz"
 
     def init(self, motion: Motion, matter: Matter, bath: Thermostat) -> Account:
         """Empty accounts."""
@@ -62,18 +60,20 @@ class NPT:
         tensor = matter.sums(weight * motion.momenta[:, :, None] * motion.momenta[:, None])
         unit = jnp.eye(3, dtype=motion.cell.dtype)
         excess = (tensor - motion.virial) / volume[:, None, None] - bath.pressure * unit
-        pace = COMPRESSIBILITY * bath.timestep / (3 * bath.cell_time)
+        pace = bath.compressibility * bath.timestep / (3 * bath.cell_time)
         noise = jax.random.normal(
             jax.random.fold_in(jax.random.fold_in(bath.key, 1), motion.step), motion.cell.shape, motion.cell.dtype
         )
         width = jnp.sqrt(2 * pace * thermal)[:, None, None]
+        free = jnp.asarray([float(axis in self.axes) for axis in "xyz"], unit.dtype)
         if self.shape == "isotropic":
-            mean = jnp.trace(excess, axis1=1, axis2=2) / 3
-            strain = (pace * mean + jnp.sqrt(2 * pace * thermal / 3) * noise[:, 0, 0])[:, None, None] * unit
+            mean = jnp.sum(jnp.diagonal(excess, axis1=1, axis2=2) * free, axis=1) / free.sum()
+            strain = (pace * mean + jnp.sqrt(2 * pace * thermal / free.sum()) * noise[:, 0, 0])[:, None, None] * unit
         elif self.shape == "orthorhombic":
             strain = (pace * excess + width * noise) * unit
         else:  # without a turn of the cell: the strain is symmetric, its parts off the diagonal half as variable
             strain = pace * excess + width * 0.5 * (noise + jnp.swapaxes(noise, 1, 2))
+        strain = strain * free[:, None] * free
         grow, shrink = jax.scipy.linalg.expm(strain), jax.scipy.linalg.expm(-strain)
         own = matter.system
         return replace(

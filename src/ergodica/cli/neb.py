@@ -1,0 +1,109 @@
+"""`ergodica neb`: the path of least energy between two minima."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from ergodica.cli.common import DEFAULTS, Common, Flag
+from ergodica.cli.crystals import Drawing, table, write_folder
+from ergodica.cli.failures import DONE, FAILED
+from ergodica.cli.inputs import Item, read_items
+from ergodica.cli.output import emit, progress, say
+from ergodica.cli.session import CompileWatch
+from ergodica.dynamics.options import NEBOptions
+from ergodica.errors import InputError
+
+if TYPE_CHECKING:
+    from ergodica.dynamics.neb import ReactionPath
+
+__all__ = ["neb"]
+
+PICTURES = (".png", ".pdf", ".svg")
+
+
+def neb(
+    *files: str,
+    images: int = 5,
+    climb: bool = True,
+    fmax: float = 0.05,
+    spring: float = 1.0,
+    steps: int = 1000,
+    relax_ends: Flag = False,
+    start: Literal["idpp", "linear"] = "idpp",
+    common: Common = DEFAULTS,
+) -> int:
+    """Barrier and path of least energy between two minima; exit code 1 if the path did not converge.
+
+    -o NAME.extxyz or NAME.traj writes the images, NAME.png the energy along the path, and a name without an ending is
+    a folder that gets both, result.json and a page.
+
+    Parameters
+    ----------
+    files
+        Start and end, with the same atoms in the same order and cell; or one or more files with a whole path of at
+        least three images to begin with.
+    images
+        Images between the two ends; a path that is given as a whole keeps its own.
+    climb
+        Let the highest image climb to the saddle.
+    fmax
+        Largest force allowed at the end across the path, and in all directions on the climbing image, eV/Å.
+    spring
+        Constant of the springs that keep images apart, eV/Å².
+    steps
+        Steps after which to give up.
+    relax_ends
+        Bring start and end to rest first.
+    start
+        The path to begin with: by the image dependent pair potential, or a straight line.
+    """
+    options = NEBOptions(images, climb, fmax, spring, steps, relax_ends, start, common.precision)
+    folder = common.output is not None and not common.output.suffix
+    if folder:
+        common.claim_folder(common.output)  # type: ignore[arg-type]
+    common.start(check_output=not folder)
+    items = read_items(files)
+    if len(items) < 2:
+        raise InputError("A path needs two structures, its start and its end: give two files.")
+    from ergodica.dynamics.neb import Progress
+    from ergodica.dynamics.neb import neb as library_neb
+
+    potential = common.load()
+    with CompileWatch(f"images of {len(items[0].system)} atoms", common.quiet) as watch, progress(common) as bar:
+        task = bar.add_task("path", total=steps)
+
+        def report(now: Progress) -> None:
+            climbs = ", an image climbs" if now.climbing else ""
+            bar.update(task, completed=now.steps, description=f"largest force {now.fmax:.4f} eV/Å{climbs}")
+
+        found = library_neb(potential, *(item.system for item in items), options=options, report=report)
+    record = {**_head(items), **found.to_dict()}
+    for warning in found.warnings:
+        say(common, f"warning: {warning}")
+    if common.output is not None:
+        _write(common, common.output, found, record, f"{items[0].head['formula']}, {potential.info.name}")
+    emit(common, record, ("", "path"), table({k: v for k, v in record.items() if k != "saddle_image"}))
+    if found.failure:
+        say(common, found.failure)
+    say(common, f"{potential.info.name}: {watch.summary()}")
+    return DONE if found.converged else FAILED
+
+
+def _head(items: list[Item]) -> dict[str, Any]:
+    return {"start": items[0].file, "end": items[-1].file, "formula": items[0].head["formula"]}
+
+
+def _write(common: Common, output: Path, found: ReactionPath, record: dict[str, Any], title: str) -> None:
+    """What the name of the output asks for."""
+    from ergodica.files import atomic_write, plot_bytes, write_structures
+    from ergodica.properties.plots import plot_path
+
+    if output.suffix in PICTURES:
+        atomic_write(output, plot_bytes(plot_path(found, title), output.suffix[1:]))
+    elif output.suffix:
+        write_structures(output, found.images)
+    else:
+        drawing = Drawing({"path": plot_path(found, title)}, {})
+        write_folder(common, record, {title: drawing}, [record], "Path of least energy")
+        write_structures(output / "path.extxyz", found.images)
