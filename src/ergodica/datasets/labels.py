@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, ProcessPoolExecutor, wait
-from multiprocessing import get_context, parent_process
+from concurrent.futures import Executor
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +18,7 @@ import numpy as np
 from ergodica.datasets.journal import Journal, Outcome, fingerprint
 from ergodica.datasets.teachers import Teacher
 from ergodica.errors import ErgodicaError
+from ergodica.farm import farmed, pooled
 from ergodica.system import Labels, System, as_systems
 
 if TYPE_CHECKING:
@@ -122,9 +122,9 @@ def _computed(
     if isinstance(factory, Teacher) and factory.is_own:
         return _predicted(todo, factory)
     if executor is not None:
-        return _farmed(executor, todo, factory, WINDOW)
+        return farmed(executor, todo, partial(evaluate, factory), WINDOW)
     if workers > 0:
-        return _pooled(todo, factory, workers)
+        return pooled(todo, partial(evaluate, factory), workers, _lost)
     return _here(todo, factory)
 
 
@@ -135,72 +135,8 @@ def _here(todo: Mapping[str, System], factory: CalculatorFactory) -> Iterator[tu
         yield key, outcome
 
 
-def _farmed(
-    executor: Executor, todo: Mapping[str, System], factory: CalculatorFactory, window: int
-) -> Iterator[tuple[str, Outcome]]:
-    """Hand structures to an executor, at most `window` at a time."""
-    waiting = iter(todo.items())
-    running: dict[Future[Outcome], str] = {}
-    while True:
-        for key, system in waiting:
-            running[executor.submit(evaluate, factory, system)] = key
-            if len(running) >= window:
-                break
-        if not running:
-            return
-        for future in wait(running, return_when=FIRST_COMPLETED).done:
-            yield running.pop(future), future.result()
-
-
-def _pooled(todo: Mapping[str, System], factory: CalculatorFactory, workers: int) -> Iterator[tuple[str, Outcome]]:
-    """Local processes; when one dies, what was running is tried alone to find the structure that kills."""
-    left = dict(todo)
-    window = 2 * workers
-    while left:
-        try:
-            with _pool(workers) as pool:
-                for key, outcome in _farmed(pool, dict(left), factory, window):
-                    del left[key]
-                    yield key, outcome
-        except BrokenExecutor:
-            for key in list(left)[:window]:  # those in flight are among the first
-                outcome = _alone(left[key], factory)
-                del left[key]
-                yield key, outcome
-
-
-def _alone(system: System, factory: CalculatorFactory) -> Outcome:
-    try:
-        with _pool(1) as pool:
-            return pool.submit(evaluate, factory, system).result()
-    except BrokenExecutor:
-        return Outcome(None, "The process died: out of memory, or a crash of the teacher.")
-
-
-@contextlib.contextmanager
-def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
-    """Fresh processes (a fork would copy JAX's threads in an unknown state) that don't fight for the processors."""
-    threads = os.environ.get("OMP_NUM_THREADS")
-    os.environ["OMP_NUM_THREADS"] = threads or "1"
-    try:
-        with ProcessPoolExecutor(workers, get_context("spawn"), _settle) as pool:
-            yield pool
-    finally:
-        if threads is None:
-            del os.environ["OMP_NUM_THREADS"]
-
-
-def _settle() -> None:
-    """Start of a worker: what a teacher prints goes to stderr (stdout belongs to --json); none outlives the program."""
-    sys.stdout = sys.stderr
-
-    def follow() -> None:
-        parent = parent_process()
-        if parent is not None:
-            parent.join()  # returns when the program was killed; else this thread ends with the worker
-            os._exit(1)
-
-    threading.Thread(target=follow, daemon=True).start()
+def _lost() -> Outcome:
+    return Outcome(None, "The process died: out of memory, or a crash of the teacher.")
 
 
 def _predicted(todo: Mapping[str, System], teacher: Teacher) -> Iterator[tuple[str, Outcome]]:

@@ -118,7 +118,7 @@ class WalkOptions:
         timestep: fs.
         frames: frames kept of each run.
         every: steps between them.
-        ensemble: "langevin", or another of `ergodica md`.
+        ensemble: "langevin", "csvr" or "nve".
     """
 
     teacher: str = ""
@@ -129,7 +129,7 @@ class WalkOptions:
     timestep: float = 1.0
     frames: int = 3
     every: int = 50
-    ensemble: Literal["nve", "langevin", "nose-hoover", "csvr"] = "langevin"
+    ensemble: Literal["nve", "langevin", "csvr"] = "langevin"
 
     def __post_init__(self) -> None:
         _check(0 <= self.share <= 1, f"[walks] share={self.share} must be 0 to 1.")

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ergodica.datasets.variants import acceptable
-from ergodica.dynamics.ensembles import make_ensemble, thermalize
+from ergodica.dynamics.engine import momenta_at
 from ergodica.dynamics.options import MDOptions
+from ergodica.system import System
+from ergodica.units import FS
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -34,13 +36,14 @@ def walk(atoms: Atoms, calculator: Any, options: MDOptions, share: float) -> Ite
     """
     atoms = atoms.copy()
     atoms.calc = calculator
-    thermalize(atoms, options)
+    rng = np.random.default_rng(options.seed)
+    atoms.set_momenta(momenta_at(System.from_ase(atoms), options, rng))
     try:
-        ensemble = make_ensemble(atoms, options, 0)
+        dynamics = _dynamics(atoms, options, rng)
         for step in range(1, options.steps + 1):
             with np.errstate(over="ignore", invalid="ignore"):  # it shows in the temperature
-                ensemble.dynamics.step()
-            if not ensemble.temperature() <= RUNAWAY * options.temperature or not np.isfinite(atoms.positions).all():
+                dynamics.step()
+            if not atoms.get_temperature() <= RUNAWAY * options.temperature or not np.isfinite(atoms.positions).all():
                 return
             if step % options.every == 0:
                 if not acceptable(atoms, share):
@@ -50,3 +53,17 @@ def walk(atoms: Atoms, calculator: Any, options: MDOptions, share: float) -> Ite
                 yield frame
     except Exception:  # whatever a calculator raises where its model ends
         return
+
+
+def _dynamics(atoms: Atoms, options: MDOptions, rng: np.random.Generator) -> Any:
+    """ASE's integrator, as the calculator is ASE's."""
+    from ase.md.bussi import Bussi
+    from ase.md.langevinbaoab import LangevinBAOAB
+    from ase.md.verlet import VelocityVerlet
+
+    timestep, time = options.timestep * FS, options.thermostat_time * FS
+    if options.ensemble == "nve":
+        return VelocityVerlet(atoms, timestep)
+    if options.ensemble == "csvr":
+        return Bussi(atoms, timestep, options.temperature, time, rng=rng)
+    return LangevinBAOAB(atoms, timestep, temperature_K=options.temperature, T_tau=time, rng=rng)

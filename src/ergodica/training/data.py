@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any, Protocol
 
 import jax
 import numpy as np
@@ -17,7 +18,18 @@ from ergodica.neighbors import Capacity, Edges, find_edges, pack
 from ergodica.potentials.potential import EnergyScale
 from ergodica.system import Batch, System
 
-__all__ = ["Chunk", "Loader", "Sample", "Targets", "chunks", "fit_reference", "force_scale", "prepare", "stacked"]
+__all__ = [
+    "Chunk",
+    "Feed",
+    "Loader",
+    "Sample",
+    "Targets",
+    "chunks",
+    "fit_reference",
+    "force_scale",
+    "prepare",
+    "stacked",
+]
 
 # share of all slots that one more batch shape must spare
 WORTH_COMPILING = 0.02
@@ -194,6 +206,22 @@ def stacked(parts: Sequence[tuple[Batch, Targets]], length: int, devices: int = 
     return Chunk(batch, targets, np.arange(length) < steps)  # type: ignore[arg-type]
 
 
+class Feed(Protocol):
+    """What gives the training loop its batches; `Loader` does for potentials."""
+
+    def steps(self) -> int:
+        """Optimiser steps of an epoch."""
+        ...
+
+    def plan(self, rng: np.random.Generator | None) -> list[Any]:
+        """What goes into every chunk of an epoch; everything in order when `rng` is None."""
+        ...
+
+    def chunk(self, *planned: Any) -> Chunk:
+        """A planned chunk."""
+        ...
+
+
 @dataclass(frozen=True)
 class Loader:
     """Yields the chunks of an epoch; the same seed and epoch give the same chunks.
@@ -261,7 +289,7 @@ class Loader:
         return sum(len(batches) // self.devices for _, batches in self.plan(np.random.default_rng(0)))
 
 
-def chunks(loader: Loader, seed: int, epoch: int, start: int = 0) -> Iterator[Chunk]:
+def chunks(loader: Feed, seed: int, epoch: int, start: int = 0) -> Iterator[Chunk]:
     """Chunks of an epoch from number `start` on, packed one ahead in a thread."""
     from concurrent.futures import ThreadPoolExecutor
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -14,29 +13,21 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ergodica.checkpoint import load_tree, save_model, save_tree
-from ergodica.elements import SYMBOLS, symbols_of
+from ergodica.checkpoint import load_tree, save_tree
 from ergodica.errors import InputError, WorkFailed
-from ergodica.potentials.potential import Info, Potential
+from ergodica.potentials.potential import Potential
 from ergodica.prediction import scope
 from ergodica.runtime import keep_freed_memory
-from ergodica.system import System
-from ergodica.training.data import Loader, Sample, chunks, prepare
+from ergodica.training.data import chunks
 from ergodica.training.interrupt import Interrupt
-from ergodica.training.objective import (
-    Errors,
-    TrainState,
-    loss_and_errors,
-    make_chunk_step,
-    make_evaluate,
-)
+from ergodica.training.objective import TrainState, make_chunk_step, make_evaluate
 from ergodica.training.optimizer import learning_rate, make_transformation
 from ergodica.training.options import TrainConfig
-from ergodica.training.record import Record, summary
+from ergodica.training.record import Record
 from ergodica.training.splits import Splits
-from ergodica.training.start import members_of, starting_potential, trainable_mask
+from ergodica.training.task import PotentialTask, Task
 
-__all__ = ["TrainResult", "train"]
+__all__ = ["Outcome", "TrainResult", "run_task", "train"]
 
 CHECKPOINT, BEST, FINAL = "checkpoint.safetensors", "best.safetensors", "model.safetensors"
 
@@ -47,24 +38,33 @@ _DIVERGED = (
 
 
 @dataclass(frozen=True)
-class TrainResult:
-    """Outcome of a run.
+class Outcome:
+    """What a run came to.
 
     Attributes:
-        potential: the best model by validation loss.
-        best_step: the step it was found at.
-        validation: its validation errors, keys with units.
-        checkpoint: its file.
+        best_step: the step of the least validation loss.
+        validation: validation errors there, keys with units.
+        checkpoint: file of the model it gave.
         steps: steps done in all.
         seconds: training time in all parts of the run.
     """
 
-    potential: Potential
     best_step: int
     validation: dict[str, float]
     checkpoint: Path
     steps: int
     seconds: float
+
+
+@dataclass(frozen=True)
+class TrainResult(Outcome):
+    """What a run of a potential came to.
+
+    Attributes:
+        potential: the best model by validation loss.
+    """
+
+    potential: Potential
 
 
 @dataclass
@@ -85,49 +85,28 @@ class Progress:
 class _Run:
     """State and compiled functions of one run; `train` drives it."""
 
-    def __init__(self, config: TrainConfig, splits: Splits) -> None:
-        self.config = config
-        self.folder = Path(config.output)
-        self.devices = config.run.devices or jax.local_device_count()
+    def __init__(self, task: Task) -> None:
+        self.task, self.config = task, task.config
+        self.folder = Path(self.config.output)
+        self.devices = self.config.run.devices or jax.local_device_count()
         if self.devices > jax.local_device_count():
             raise InputError(f"{self.devices} devices asked for, {jax.local_device_count()} found.")
-        _check_labels(config, splits)
-        self.fingerprint = _fingerprint(splits)
-        self.potential = starting_potential(config, splits.train)
-        self.members = members_of(self.potential.config)
-        scale = self.potential.energy_scale
-        run, cutoff, loops = config.run, self.potential.cutoff, self.potential.config.loops
-
-        def prepared(systems: Sequence[System]) -> list[Sample]:
-            return prepare(systems, cutoff, scale)
-
-        fresh, earlier = prepared(splits.train), prepared(splits.replay)
-        count = round(config.start.replay_ratio * len(fresh))
-        length = run.steps_per_call
-        self.loader = Loader(
-            [*fresh, *earlier], run.batch_size, length, loops, self.devices, replay=len(earlier), replay_count=count
-        )
-        self.validation = Loader(prepared(splits.validation), run.batch_size, length, loops)
+        self.loader, self.validation = task.loaders(self.devices)
         self.steps_per_epoch = self.loader.steps()
         self._compile()
         self.progress = Progress()
         self.state = self._initial_state()
 
     def _compile(self) -> None:
-        model, scale, config = self.potential.config, self.potential.energy_scale.scale, self.config
-
-        def loss(params: Any, batch: Any, targets: Any, *member: Any) -> Any:
-            return loss_and_errors(model, scale, config.objective(), params, batch, targets, *member)
-
-        mask = trainable_mask(self.potential.params, config.start.freeze)
-        self.rate = learning_rate(config.optimizer, config.run.epochs * self.steps_per_epoch)
-        self.advance = make_chunk_step(loss, config.optimizer, self.rate, mask, self.devices, self.members)
-        self.errors_of = make_evaluate(loss)
+        task, options = self.task, self.config.optimizer
+        self.rate = learning_rate(options, self.config.run.epochs * self.steps_per_epoch)
+        self.advance = make_chunk_step(task.loss, options, self.rate, task.trainable, self.devices, task.members)
+        self.errors_of = make_evaluate(task.loss)
 
     def _initial_state(self) -> TrainState:
-        params = jax.tree.map(jnp.asarray, self.potential.params)
+        params = jax.tree.map(jnp.asarray, self.task.params)
         init = make_transformation(self.config.optimizer).init
-        optimizer = jax.vmap(init)(params) if self.members else init(params)
+        optimizer = jax.vmap(init)(params) if self.task.members else init(params)
         copy = jax.tree.map(jnp.array, params)
         return TrainState(params, optimizer, copy, jnp.zeros((), jnp.int32), jnp.ones(()))
 
@@ -150,7 +129,7 @@ class _Run:
         """The parameters that are validated and shipped."""
         return self.state.ema if self.config.optimizer.ema else self.state.params
 
-    def validate(self) -> Errors:
+    def validate(self) -> Any:
         """Errors of the averaged parameters on the validation set."""
         parts = [self.errors_of(self.averaged(), self.validation.chunk(*p)) for p in self.validation.plan(None)]
         return jax.tree.map(lambda *leaves: float(np.sum(leaves)), *parts)
@@ -167,7 +146,7 @@ class _Run:
             "format": "ergodica-training",
             "progress": vars(self.progress),
             "defining": self.config.defining(),
-            "data": self.fingerprint,
+            "data": self.task.fingerprint,
             "devices": self.devices,
         }
         save_tree(self.folder / CHECKPOINT, self.state, header)
@@ -186,7 +165,7 @@ class _Run:
                 f"The checkpoint in '{self.folder}' was made with another [{changed[0]}]: use the same configuration "
                 "to resume, or another output folder."
             )
-        if header.get("data", self.fingerprint) != self.fingerprint:
+        if header.get("data", self.task.fingerprint) != self.task.fingerprint:
             raise InputError(
                 f"The checkpoint in '{self.folder}' was made with other structures: resume with the same files, or use "
                 "another output folder."
@@ -200,13 +179,11 @@ class _Run:
         self.state = jax.tree.map(lambda leaf, like: jnp.asarray(leaf).reshape(like.shape), state, self.state)
         self.progress = Progress(**header["progress"])
 
-    def numbers(self, errors: Errors) -> dict[str, float]:
-        """Means of summed errors, by name and unit."""
-        return summary(errors, self.config.learn)
-
-    def finished(self, info: Info) -> Potential:
-        """The potential with the averaged parameters and its card."""
-        return replace(self.potential, params=jax.tree.map(np.asarray, self.averaged()), info=info)
+    def write(self, name: str, params: Any) -> Path:
+        """Write parameters as a model with the errors of the best step on its card."""
+        errors = {f"validation_{key}": value for key, value in self.progress.best_errors.items() if key != "loss"}
+        self.task.save(self.folder / name, jax.tree.map(np.asarray, params), errors)
+        return self.folder / name
 
 
 def train(
@@ -234,13 +211,35 @@ def train(
         WorkFailed: the loss is not finite, or the disk is full (the last checkpoint stands).
         KeyboardInterrupt: after Ctrl-C, with the checkpoint written.
     """
+    from ergodica.checkpoint import load_model
+
+    outcome = run_task(lambda: PotentialTask(config, splits), config.output, resume, overwrite, report)
+    return TrainResult(**vars(outcome), potential=load_model(outcome.checkpoint))
+
+
+def run_task(
+    make: Callable[[], Task],
+    output: str | Path,
+    resume: bool = False,
+    overwrite: bool = False,
+    report: Callable[[dict[str, float]], None] | None = None,
+) -> Outcome:
+    """Train whatever a task describes; `train` is this for potentials.
+
+    Args:
+        make: makes the task, in single precision.
+        output: its folder.
+        resume: as for `train`, as are the others and what is raised.
+        overwrite: replace the run that the folder holds.
+        report: called with a dictionary of running errors.
+    """
     keep_freed_memory()
-    folder = Path(config.output)
+    folder = Path(output)
     going_on = resume and (folder / CHECKPOINT).exists()
     if not going_on and not overwrite:
         _check_free(folder, resume)
     with scope("float32"):
-        run = _Run(config, splits)
+        run = _Run(make())
         if going_on:
             run.restore()
         else:
@@ -264,28 +263,6 @@ def _check_free(folder: Path, resume: bool) -> None:
         remedy = "replace it with overwrite (--overwrite), or choose another folder"
         remedy = remedy if resume else f"continue it with resume (--resume), {remedy}"
         raise InputError(f"'{folder}' holds a run already: {remedy}.")
-
-
-def _check_labels(config: TrainConfig, splits: Splits) -> None:
-    """Every term of the loss needs labels, and the best step needs structures to be chosen by."""
-    if splits.train and not splits.validation:
-        raise InputError("There are no validation structures: the best step could not be chosen.")
-    for name in ("energy", "forces", "stress"):
-        labels = [getattr(s.labels, name) for s in splits.train]
-        if labels and getattr(config.objective(), name) > 0 and all(label is None for label in labels):
-            raise InputError(f"No training structure has {name} labels: add them, or set [loss] {name} = 0.")
-
-
-def _fingerprint(splits: Splits) -> str:
-    """A hash of all structures and labels."""
-    found = hashlib.sha256()
-    for systems in (splits.train, splits.validation, splits.replay):
-        found.update(f"{len(systems)}|".encode())
-        for s in systems:
-            labels = s.labels
-            for value in (s.numbers, s.positions, s.cell, s.pbc, s.charge, labels.energy, labels.forces, labels.stress):
-                found.update(b"-" if value is None else np.asarray(value).tobytes())
-    return found.hexdigest()
 
 
 def _learn(run: _Run, record: Record, interrupt: Interrupt, report: Callable[[dict[str, float]], None] | None) -> None:
@@ -312,7 +289,7 @@ def _learn(run: _Run, record: Record, interrupt: Interrupt, report: Callable[[di
 def _advance(run: _Run, chunk: Any, record: Record, report: Callable[[dict[str, float]], None] | None) -> None:
     started = time.monotonic()
     run.state, errors = run.advance(run.state, run.place(chunk))
-    numbers = run.numbers(errors)
+    numbers = run.task.summary(errors)
     progress = run.progress
     progress.step = int(run.state.step)
     progress.chunk += 1
@@ -328,7 +305,7 @@ def _advance(run: _Run, chunk: Any, record: Record, report: Callable[[dict[str, 
 
 def _validated(run: _Run, record: Record, report: Callable[[dict[str, float]], None] | None) -> None:
     """Validate, keep the best model, lower the rate on a plateau."""
-    numbers = run.numbers(run.validate())
+    numbers = run.task.summary(run.validate())
     progress, options = run.progress, run.config.optimizer
     if not np.isfinite(numbers["loss"]):
         raise WorkFailed(_DIVERGED.format(step=progress.step))
@@ -339,7 +316,7 @@ def _validated(run: _Run, record: Record, report: Callable[[dict[str, float]], N
     if numbers["loss"] < progress.best:
         progress.best, progress.best_step, progress.best_errors = numbers["loss"], progress.step, numbers
         progress.waited = progress.since_drop = 0
-        save_model(run.folder / BEST, run.finished(_card(run)))
+        run.write(BEST, run.averaged())
         return
     progress.waited += 1
     progress.since_drop += 1
@@ -348,31 +325,18 @@ def _validated(run: _Run, record: Record, report: Callable[[dict[str, float]], N
         progress.since_drop = 0
 
 
-def _card(run: _Run) -> Info:
-    numbers = {int(z) for s in run.loader.samples for z in s.system.numbers}
-    if run.config.learn.key:  # its elements are those of the trunk
-        numbers |= {SYMBOLS.index(symbol) for symbol in run.potential.info.elements}
-    errors = {f"validation_{key}": value for key, value in run.progress.best_errors.items() if key != "loss"}
-    return replace(run.config.info, elements=symbols_of(numbers), errors={**run.config.info.errors, **errors})
-
-
 def _exhausted(run: _Run) -> bool:
     patience = run.config.run.patience
     return bool(patience) and run.progress.waited >= patience
 
 
-def _result(run: _Run) -> TrainResult:
-    from ergodica.checkpoint import load_model
-
-    best = load_model(run.folder / BEST)
-    best = replace(best, info=_card(run))
-    save_model(run.folder / FINAL, best)
+def _result(run: _Run) -> Outcome:
+    best = run.task.load(run.folder / BEST)
     progress = run.progress
-    return TrainResult(
-        potential=best,
+    return Outcome(
         best_step=progress.best_step,
         validation=progress.best_errors,
-        checkpoint=run.folder / FINAL,
+        checkpoint=run.write(FINAL, best),
         steps=progress.step,
         seconds=progress.seconds,
     )

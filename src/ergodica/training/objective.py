@@ -186,8 +186,9 @@ def make_chunk_step(
 
     step = update_each if members else update
 
-    def body(state: TrainState, part: Chunk) -> tuple[TrainState, Errors]:
-        nothing = Errors(*(jnp.zeros(()) for _ in Errors._fields))
+    def body(state: TrainState, part: Chunk) -> tuple[TrainState, Any]:
+        found = jax.eval_shape(step, state, part.batch, part.targets)[1]
+        nothing = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), found)
         return jax.lax.cond(part.active, lambda s: step(s, part.batch, part.targets), lambda s: (s, nothing), state)
 
     def run(state: TrainState, chunk: Chunk) -> tuple[TrainState, Errors]:

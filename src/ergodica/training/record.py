@@ -17,6 +17,9 @@ PANELS = (
     ("forces_mae_eV_per_A", "force MAE, meV/Å", 1e3),
     ("energy_mae_eV_per_atom", "energy MAE, meV/atom", 1e3),
     ("property_mae", "MAE", 1.0),
+    ("ground_energy_mae_mHa", "energy MAE at ground states, mHa", 1.0),
+    ("gradient_error_root_mHa", "error of density gradients, √mHa", 1.0),
+    ("nuclear_gradient_error_mHa_per_Bohr", "error of nuclear gradients, mHa/Bohr", 1.0),
 )
 """What the learning curve shows of what there is: number, label and factor."""
 
