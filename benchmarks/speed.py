@@ -2,8 +2,12 @@
 
     python benchmarks/speed.py visnet --peer mlip=/path/to/python --peer pyg=/path/to/python -o FILE.json
     python benchmarks/speed.py m3gnet --peer mattersim=/path/to/python -o FILE.json
+    python benchmarks/speed.py m3gnet --peer mattersim=/path/to/python --md
+    python benchmarks/speed.py lj --peer jaxmd=/path/to/python --md
+    python benchmarks/speed.py emt --peer ase=/path/to/python --md
 
-Each measurement is a fresh process: median wall time of a call of the ASE calculator, time to the first forces, peak
+Each measurement is a fresh process: median wall time of a call of the ASE calculator (with --md: of a step of molecular
+dynamics at constant energy, by the program's own engine where it has one, else by ASE), time to the first forces, peak
 memory. Where the weights are equal, so must be the results: their largest differences are printed. Programs take turns
 within each of several rounds, so that a drift of the machine hits all equally.
 """
@@ -33,6 +37,7 @@ NETWORKS = {
         "systems": ("ethanol", "aspirin", "water64", "water192"),
         "options": (),
         "same_weights": False,
+        "timestep": 0.5,
     },
     "m3gnet": {
         "title": "M3GNet, 128 channels, 3 blocks (mattersim-v1.0.0-1M), float32: energy + forces + stress",
@@ -40,6 +45,23 @@ NETWORKS = {
         "systems": ("silicon64", "silicon216", "silicon512", "silicon1000"),
         "options": ("--stress",),
         "same_weights": True,
+        "timestep": 1.0,
+    },
+    "lj": {
+        "title": "Lennard-Jones argon, switched off between 2 and 2.5 sigma, float32",
+        "peers": ("jaxmd",),
+        "systems": ("argon1000",),
+        "options": (),
+        "same_weights": True,
+        "timestep": 2.0,
+    },
+    "emt": {
+        "title": "Effective-medium theory of copper; Ergodica in float32, ASE in float64",
+        "peers": ("ase",),
+        "systems": ("copper1372",),
+        "options": ("--stress",),
+        "same_weights": True,
+        "timestep": 2.0,
     },
 }
 SUMMARISED = ("median_ms", "min_ms", "p90_ms", "setup_s", "first_call_s", "start_to_first_forces_s", "peak_rss_MB")
@@ -54,6 +76,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=5.0, help="of repeated calls in each process")
     parser.add_argument("--min-calls", type=int, default=5, help="in each process, however long they take")
+    parser.add_argument("--md", action="store_true", help="time steps of molecular dynamics")
     parser.add_argument("--timeout", type=float, default=900.0, help="seconds for one process")
     parser.add_argument("-o", "--output", type=Path, help="JSON file")
     options = parser.parse_args()
@@ -70,9 +93,10 @@ def parse_arguments() -> argparse.Namespace:
 
 def run_worker(program: str, python: str, file: Path, options: argparse.Namespace) -> dict:
     """One process; its JSON object, or {"error": last line of what went wrong}."""
+    network = NETWORKS[options.network]
     command = [python, str(WORKERS / f"{options.network}_{program}.py"), str(file)]
     command += ["--seconds", str(options.seconds), "--min-calls", str(options.min_calls)]
-    command += NETWORKS[options.network]["options"]
+    command += ["--md", str(NETWORKS[options.network]["timestep"])] if options.md else network["options"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=options.timeout, check=False)
     except subprocess.TimeoutExpired:
@@ -169,7 +193,7 @@ def main() -> int:
     """Measure, print, write; 1 if a program failed everywhere on a system."""
     options = parse_arguments()
     report = {
-        "benchmark": f"{NETWORKS[options.network]['title']}, through the ASE calculator",
+        "benchmark": f"{NETWORKS[options.network]['title']}, {'steps of dynamics' if options.md else 'ASE calculator'}",
         "date": datetime.now(UTC).date().isoformat(),
         "settings": {"rounds": options.rounds, "seconds": options.seconds, "min_calls": options.min_calls},
         "machine": machine(),
@@ -179,7 +203,7 @@ def main() -> int:
         system: {program: summarise(runs) for program, runs in programs.items()} for system, programs in results.items()
     }
     print_table(summary)
-    if NETWORKS[options.network]["same_weights"]:
+    if NETWORKS[options.network]["same_weights"] and not options.md:
         report["largest_differences"] = {system: differences(runs) for system, runs in results.items()}
         print(json.dumps(report["largest_differences"], indent=2))
     if options.output:

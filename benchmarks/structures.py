@@ -63,7 +63,23 @@ def silicon(repeats: int) -> Atoms:
     return atoms
 
 
+def liquid_argon() -> Atoms:
+    """1,000 atoms on a simple cubic lattice of the density of the liquid, which melts at once."""
+    lattice = bulk("Ar", "sc", a=3.6, cubic=True) * (10, 10, 10)
+    lattice.positions += np.random.RandomState(0).normal(scale=0.02, size=lattice.positions.shape)
+    return lattice
+
+
+def copper() -> Atoms:
+    """1,372 atoms of fcc, every atom some 0.05 Å off its site."""
+    atoms = bulk("Cu", cubic=True) * (7, 7, 7)
+    atoms.positions += np.random.RandomState(0).normal(scale=0.05, size=atoms.positions.shape)
+    return atoms
+
+
 STRUCTURES = {
+    "argon1000": liquid_argon,
+    "copper1372": copper,
     "ethanol": ethanol,
     "aspirin": aspirin,
     "water64": lambda: water_box(64),

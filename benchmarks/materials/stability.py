@@ -4,7 +4,7 @@
 
 Crystals are drawn from the file with a fixed seed and repeated to at least 16 atoms. 20 ps of Langevin dynamics (BAOAB,
 Leimkuhler and Matthews 2013; 2 fs, friction 1/(200 fs)) at constant volume: at 300 K in the cell of the file, and at
-3000 K in the cell compressed evenly to 100 GPa by the model. All crystals move together, in common batches. A crystal
+3000 K in the cell compressed evenly to 100 GPa by the model. Ten crystals at a time move side by side. A crystal
 counts as stable if no two atoms ever came closer than 0.5 of the sum of their covalent radii, the kinetic temperature,
 averaged over 50 fs, never exceeded 2.5 times the thermostat's, and all numbers stayed finite.
 """
@@ -13,73 +13,29 @@ from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from ase.data import atomic_masses
 from models import model_of
-from tqdm import tqdm
+from rich.progress import track
 
+from ergodica.dynamics.engine import Engine
+from ergodica.dynamics.options import MDOptions
+from ergodica.dynamics.trajectory import Frame
 from ergodica.elements import COVALENT_RADII
+from ergodica.errors import WorkFailed
 from ergodica.files import atomic_write, read_structures
 from ergodica.neighbors import find_edges
+from ergodica.potentials.potential import Potential
 from ergodica.properties.eos import scaled
 from ergodica.properties.evaluation import Evaluate, evaluator
 from ergodica.properties.harmonic import supercell_multiples
 from ergodica.system import Labels, System
-from ergodica.units import EV_PER_A3_IN_GPA, FS, KB
+from ergodica.units import EV_PER_A3_IN_GPA
 
-TIMESTEP = 2.0 * FS
-FRICTION = 1 / (200.0 * FS)
-LOOK_EVERY = 25
+TIMESTEP, LOOK_EVERY, GROUP = 2.0, 25, 10
 CLOSEST, HOTTEST = 0.5, 2.5
-
-
-@dataclass
-class Walker:
-    """One crystal under way."""
-
-    system: System
-    temperature: float
-    rng: np.random.Generator
-    velocities: np.ndarray = field(init=False)
-    forces: np.ndarray = field(init=False)
-    heat: list[float] = field(default_factory=list)
-    reason: str = ""
-
-    def __post_init__(self) -> None:
-        self.masses = atomic_masses[self.system.numbers][:, None]
-        self.velocities = self._noise() * np.sqrt(KB * self.temperature / self.masses)
-
-    def _noise(self) -> np.ndarray:
-        return self.rng.standard_normal((len(self.system), 3))
-
-    def drift(self) -> None:
-        """Kick, drift, noise, drift: the part of a step before the new forces."""
-        self.velocities += 0.5 * TIMESTEP * self.forces / self.masses
-        keep = np.exp(-FRICTION * TIMESTEP)
-        moved = 0.5 * TIMESTEP * self.velocities
-        self.velocities = keep * self.velocities + self._noise() * np.sqrt(
-            (1 - keep**2) * KB * self.temperature / self.masses
-        )
-        moved += 0.5 * TIMESTEP * self.velocities
-        self.system = replace(self.system, positions=self.system.positions + moved)
-
-    def kick(self, forces: np.ndarray) -> None:
-        """The second half of the kick."""
-        self.forces = forces
-        self.velocities += 0.5 * TIMESTEP * forces / self.masses
-        self.heat.append(float((self.masses * self.velocities**2).mean() / KB))
-
-    def look(self) -> None:
-        """Say what is wrong, if anything is."""
-        if not np.isfinite(self.system.positions).all() or not np.isfinite(self.forces).all():
-            self.reason = "not finite"
-        elif np.mean(self.heat[-LOOK_EVERY:]) > HOTTEST * self.temperature:
-            self.reason = f"heated to {np.mean(self.heat[-LOOK_EVERY:]):.0f} K"
-        elif closest(self.system) < CLOSEST:
-            self.reason = "atoms fused"
 
 
 def closest(system: System) -> float:
@@ -117,26 +73,54 @@ def compressed(evaluate: Evaluate, systems: list[System], pressure: float) -> li
     return [scaled(s, f * s.volume) for s, f in zip(systems, (low + high) / 2, strict=True)]
 
 
-def walk(evaluate: Evaluate, systems: list[System], temperature: float, steps: int) -> list[str]:
+def walk(model: Potential, systems: list[System], options: MDOptions) -> list[str]:
     """What happened to each: nothing (an empty string), or the reason why it was stopped and when."""
-    walkers = [Walker(system, temperature, np.random.default_rng([k])) for k, system in enumerate(systems)]
-    for walker, labels in zip(walkers, evaluate(systems, stress=False), strict=True):
-        walker.forces = labels.forces
-    active = list(walkers)
-    for step in tqdm(range(1, steps + 1), desc=f"{temperature:g} K"):
-        for walker in active:
-            walker.drift()
-        for walker, labels in zip(active, evaluate([w.system for w in active], stress=False), strict=True):
-            walker.kick(labels.forces)
-        if step % LOOK_EVERY == 0:
-            for walker in active:
-                walker.look()
-                if walker.reason:
-                    walker.reason += f" after {step * TIMESTEP / FS / 1000:.1f} ps"
-            active = [walker for walker in active if not walker.reason]
-            if not active:
-                break
-    return [walker.reason for walker in walkers]
+    crowds = [np.bincount(find_edges(system, model.cutoff).receivers).max() for system in systems]
+    order = np.argsort(crowds)
+    reasons = [""] * len(systems)
+    for start in track(range(0, len(order), GROUP), f"{options.temperature:g} K"):
+        for index, reason in walked(model, {int(k): systems[k] for k in order[start : start + GROUP]}, options).items():
+            reasons[index] = reason
+    return reasons
+
+
+def walked(model: Potential, group: dict[int, System], options: MDOptions) -> dict[int, str]:
+    """The reasons why crystals of a group were stopped."""
+    lost: dict[int, str] = {}
+    engine, step = Engine(model, list(group.values()), options), 0
+    while step < options.steps and group:
+        try:
+            stretch = engine.advance(LOOK_EVERY)
+            heat = stretch.temperature.mean(axis=0)
+        except WorkFailed:
+            heat = np.full(len(group), np.nan)
+        step += LOOK_EVERY
+        frames = engine.frames(engine.motion)
+        reasons = {
+            index: wrong(frame, float(kelvin), options.temperature)
+            for index, frame, kelvin in zip(group, frames, heat, strict=True)
+        }
+        if np.isnan(heat).all():  # the fastest atom of all ended the block
+            speeds = {index: np.abs(frame.velocities).max() for index, frame in zip(group, frames, strict=True)}
+            reasons[max(speeds, key=lambda index: speeds[index])] = "an atom flew off"
+        bad = {index: reason for index, reason in reasons.items() if reason}
+        if bad:
+            lost |= {index: f"{reason} after {step * options.timestep / 1000:.1f} ps" for index, reason in bad.items()}
+            kept = {index: frame for index, frame in zip(group, frames, strict=True) if index not in bad}
+            group = {index: replace(frame.system, labels=Labels()) for index, frame in kept.items()}
+            if group:
+                momenta = np.concatenate([frame.momenta for frame in kept.values()])
+                engine = Engine(model, list(group.values()), replace(options, seed=step), momenta=momenta)
+    return lost
+
+
+def wrong(frame: Frame, heat: float, temperature: float) -> str:
+    """What is wrong with a crystal, if anything is."""
+    if not np.isfinite(frame.system.positions).all():
+        return "not finite"
+    if heat > HOTTEST * temperature:
+        return f"heated to {heat:.0f} K"
+    return "atoms fused" if closest(frame.system) < CLOSEST else ""
 
 
 def main() -> None:
@@ -149,15 +133,17 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path)
     options = parser.parse_args()
     systems = drawn(options.file, options.count, options.atoms)
-    evaluate = evaluator(model_of(options.model), "float32")
-    steps = round(options.ps * 1000 * FS / TIMESTEP)
+    model = model_of(options.model)
+    evaluate = evaluator(model, "float32")
+    steps = round(options.ps * 1000 / TIMESTEP)
     names = [system.to_ase().get_chemical_formula() for system in systems]
     results: dict[str, dict[str, str]] = {}
     for label, temperature, crystals in (
         ("300 K", 300.0, systems),
         ("3000 K, 100 GPa", 3000.0, compressed(evaluate, systems, 100.0)),
     ):
-        found = walk(evaluate, crystals, temperature, steps)
+        run = MDOptions("langevin", temperature, timestep=TIMESTEP, steps=steps, thermostat_time=200.0)
+        found = walk(model, crystals, run)
         pairs = enumerate(zip(names, found, strict=True))
         results[label] = {f"{k} {name}": why or "stable" for k, (name, why) in pairs}
         print(f"{label}: {sum(not why for why in found)} of {len(found)} stable")

@@ -1,23 +1,21 @@
-"""Ergodica's M3GNet through its ASE calculator."""
+"""Ergodica's M3GNet."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
-import protocol  # first: it starts the clock
-from ase import Atoms
-from ase.calculators.calculator import Calculator
+import ergodica_worker  # first: it starts the clock
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 
-def make_calculator(atoms: Atoms) -> tuple[Calculator, dict]:
+def make_potential() -> tuple[Any, dict]:
     """The architecture of mattersim-v1.0.0-1M with the weights of the parity tests' formula."""
     import jax
 
     import ergodica
-    from ergodica.calculators import Calculator as ErgodicaCalculator
     from ergodica.elements import SYMBOLS
     from ergodica.potentials.potential import EnergyScale, Potential
     from ergodica.potentials.upstream import translate_m3gnet
@@ -27,8 +25,8 @@ def make_calculator(atoms: Atoms) -> tuple[Calculator, dict]:
     reference = dict(zip(SYMBOLS[1:], model.reference[1:].tolist(), strict=False))
     potential = Potential(model.config, model.params, EnergyScale(reference=reference))
     facts = {"ergodica": ergodica.__version__, "jax": jax.__version__, "parameters": potential.n_parameters}
-    return ErgodicaCalculator(potential), facts
+    return potential, facts
 
 
 if __name__ == "__main__":
-    protocol.main(make_calculator)
+    ergodica_worker.run(make_potential)
