@@ -12,8 +12,11 @@ import pytest
 from ase.build import molecule
 
 from ergodica import load, predict
+from ergodica.dft.learned import load_functional, shipped_functionals
+from ergodica.dft.training import is_functional, parse_functional_training
 from ergodica.potentials import shipped
 from ergodica.training import read_config
+from ergodica.training.options import read_toml
 
 ROOT = Path(__file__).parents[1]
 
@@ -45,6 +48,18 @@ def test_demo_writes_one_page(tmp_path, monkeypatch):
 @pytest.mark.parametrize("path", sorted((ROOT / "examples" / "train").glob("*.toml")), ids=lambda p: p.stem)
 def test_training_examples_are_valid(path):
     assert read_config(path).info.name.removeprefix("visnet-") == re.sub(r"-part\d", "", path.stem)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "examples" / "dft").glob("*.toml")), ids=lambda p: p.stem)
+def test_functional_examples_are_valid(path):
+    assert is_functional(path) and parse_functional_training(read_toml(path), str(path)).info.name == path.stem
+
+
+@pytest.mark.parametrize("name", shipped_functionals())
+def test_shipped_functionals_have_a_complete_card(name):
+    _, info = load_functional(name)
+    assert info.name == name and info.elements and info.reproduce and info.licence != "unknown"
+    assert "test_energy_mae_kcal_per_mol" in info.errors
 
 
 @pytest.mark.parametrize("name", shipped())

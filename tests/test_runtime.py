@@ -33,6 +33,7 @@ def faults(start: str) -> int:
     return int(out.split()[-1])
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="a setting of glibc's malloc")
 def test_programs_keep_their_memory_between_calls():
     """Whoever starts JAX, the command or a library call; without the setting every call maps its memory anew."""

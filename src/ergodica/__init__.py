@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ergodica.calculators import Calculator as Calculator
+    from ergodica.dft.run import minimize_density as minimize_density
     from ergodica.dynamics.md import simulate as simulate
+    from ergodica.dynamics.neb import neb as neb
     from ergodica.dynamics.relax import relax as relax
     from ergodica.potentials import load as load
     from ergodica.potentials.potential import Potential as Potential
@@ -34,6 +36,8 @@ __all__ = [
     "eos",
     "finetune",
     "load",
+    "minimize_density",
+    "neb",
     "phonons",
     "predict",
     "relax",
@@ -52,6 +56,8 @@ _HOMES = {
     "eos": "ergodica.properties.eos",
     "finetune": "ergodica.training",
     "load": "ergodica.potentials",
+    "minimize_density": "ergodica.dft.run",
+    "neb": "ergodica.dynamics.neb",
     "phonons": "ergodica.properties.phonons",
     "predict": "ergodica.prediction",
     "relax": "ergodica.dynamics.relax",

@@ -176,7 +176,7 @@ Expectation = Callable[[int, Prediction], tuple[float, Float[np.ndarray, "N 3"]]
 
 
 def _permuted(system: System, order: np.ndarray) -> System:
-    return replace(system, numbers=system.numbers[order], positions=system.positions[order])
+    return replace(system, numbers=system.numbers[order], positions=system.positions[order], fixed=system.fixed[order])
 
 
 def _deviation(potential: Potential, system: System, energy: float, forces: np.ndarray, found: Prediction) -> float:

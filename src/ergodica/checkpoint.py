@@ -17,9 +17,11 @@ import numpy as np
 from ergodica.config import from_dict
 from ergodica.errors import InputError
 from ergodica.files import atomic_write
+from ergodica.potentials.classical import CLASSICAL
 from ergodica.potentials.ensemble import Calibration, EnsembleConfig
 from ergodica.potentials.potential import CONFIGS, EnergyScale, Info, ModelConfig, Potential
 from ergodica.potentials.property import PropertyConfig
+from ergodica.potentials.sum import SumConfig
 
 __all__ = ["load_model", "load_tree", "read_header", "save_model", "save_tree"]
 
@@ -27,6 +29,8 @@ MODEL_FORMAT = "ergodica-model"
 VERSION = 1
 WRAPPERS: dict[str, tuple[type, str]] = {"ensemble": (EnsembleConfig, "member"), "property": (PropertyConfig, "trunk")}
 """Configurations around another one, and the field that holds it."""
+KINDS: dict[str, type] = CONFIGS | {name: kind for name, (kind, _, _) in CLASSICAL.items()}
+"""Configurations that stand alone."""
 
 
 def save_tree(path: str | Path, tree: Any, header: Mapping[str, Any]) -> None:
@@ -125,7 +129,10 @@ def _config_header(config: ModelConfig) -> tuple[str, dict[str, Any]]:
         if isinstance(config, wrapper):
             kind, inner = _config_header(getattr(config, field))
             return name, {"kind": kind, **options, field: inner}
-    return next(name for name, cls in CONFIGS.items() if isinstance(config, cls)), options
+    if isinstance(config, SumConfig):
+        parts = [{"kind": kind, "config": inner} for kind, inner in map(_config_header, config.parts)]
+        return "sum", {"model": parts[0], "terms": parts[1:]}
+    return next(name for name, cls in KINDS.items() if isinstance(config, cls)), options
 
 
 def _read_config(kind: Any, options: Mapping[str, Any], path: str | Path) -> ModelConfig:
@@ -135,9 +142,15 @@ def _read_config(kind: Any, options: Mapping[str, Any], path: str | Path) -> Mod
         rest = {key: value for key, value in options.items() if key not in ("kind", field)}
         inner = _read_config(options.get("kind"), options.get(field, {}), path)
         return from_dict(wrapper, {**rest, field: inner}, f"{path}: config")
-    if kind not in CONFIGS:
+    if kind == "sum":
+        model, *terms = [
+            _read_config(part.get("kind"), part.get("config", {}), path)
+            for part in (options.get("model", {}), *options.get("terms", ()))
+        ]
+        return from_dict(SumConfig, {"model": model, "terms": terms}, f"{path}: config")
+    if kind not in KINDS:
         raise InputError(f"'{path}' holds a '{kind}', which this version does not know.")
-    return from_dict(CONFIGS[kind], options, f"{path}: config")
+    return from_dict(KINDS[kind], options, f"{path}: config")
 
 
 def load_model(path: str | Path) -> Potential:

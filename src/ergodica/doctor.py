@@ -177,17 +177,17 @@ def write_checksums(folder: Path = WEIGHTS) -> Path:
     Raises:
         InputError: the folder holds no model.
     """
-    models = sorted(folder.glob("*.safetensors"))
+    models = sorted(folder.rglob("*.safetensors"))
     if not models:
         raise InputError(f"There is no model file in '{folder}'.")
-    lines = "".join(f"{_sha256(path)}  {path.name}\n" for path in models)
+    lines = "".join(f"{_sha256(path)}  {path.relative_to(folder).as_posix()}\n" for path in models)
     atomic_write(folder / CHECKSUMS, lines.encode())
     return folder / CHECKSUMS
 
 
 def weights_check(folder: Path = WEIGHTS) -> Check:
     """The shipped model files are, bit for bit, those of the release."""
-    models = {path.name for path in folder.glob("*.safetensors")}
+    models = {path.relative_to(folder).as_posix() for path in folder.rglob("*.safetensors")}
     listed = _checksums(folder / CHECKSUMS)
     if not models and not listed:
         return Check("weights", True, "no model ships with this installation")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-__all__ = ["COVALENT_RADII", "SYMBOLS", "symbols_of"]
+__all__ = ["COVALENT_RADII", "SYMBOLS", "formula", "symbols_of"]
 
 SYMBOLS: tuple[str, ...] = tuple(
     """X
@@ -29,3 +29,13 @@ COVALENT_RADII: tuple[float, ...] = (
 def symbols_of(numbers: Iterable[int]) -> tuple[str, ...]:
     """Distinct symbols in order of atomic number."""
     return tuple(SYMBOLS[z] for z in sorted(set(int(n) for n in numbers)))
+
+
+def formula(numbers: Iterable[int]) -> str:
+    """Chemical formula in Hill's order, such as "C2H6O"."""
+    counts: dict[str, int] = {}
+    for number in numbers:
+        counts[SYMBOLS[number]] = counts.get(SYMBOLS[number], 0) + 1
+    first = [symbol for symbol in ("C", "H") if "C" in counts and symbol in counts]
+    order = first + sorted(set(counts) - set(first))
+    return "".join(symbol + (str(counts[symbol]) if counts[symbol] > 1 else "") for symbol in order)

@@ -31,6 +31,7 @@ __all__ = [
     "append_line",
     "atomic_write",
     "plot_bytes",
+    "read_atoms",
     "read_lines",
     "read_structures",
     "write_structures",
@@ -132,7 +133,7 @@ def read_structures(
     forces_key: str | None = None,
     stress_key: str | None = None,
 ) -> list[System]:
-    """All structures of a file: whatever ASE reads, or the npz of a published data set; `-` is stdin (extxyz).
+    """All structures of a file: what ASE reads, HDF5 trajectories, npz archives of data sets; `-` is stdin (extxyz).
 
     A selection may follow the name: `run.xyz@0:10`, `all.db@formula=H2O`, `ethanol.npz@train1[0:950]`. Energies are
     taken as eV and lengths as Å, but for the MD17 and rMD17 archives, which are in kcal/mol and converted.
@@ -159,11 +160,42 @@ def read_structures(
             systems = _read_npz(file, selection)
             for system in systems:
                 _require(system, needs, ())
+        elif file.suffix == ".h5":
+            from ergodica.dynamics.hdf5 import read_hdf5
+
+            systems = [frame.system for frame in read_hdf5(file, parse_slice(selection or ":", file))]
+            for system in systems:
+                _require(system, needs, ())
         else:
             systems = _from_atoms(_read_ase(file, selection), needs, keys)
     if not systems:
         raise InputError(f"'{path}' holds no structure: check the file and the selection after '@'.")
     return systems
+
+
+def read_atoms(path: str | Path) -> list[Atoms]:
+    """All frames of a file as ASE has them, with the momenta and constraints that a `System` leaves away.
+
+    Args:
+        path: file name, with or without a selection; `-` is stdin (extxyz).
+
+    Raises:
+        InputError: the file is missing, empty, damaged or of unknown format, or nothing is selected.
+    """
+    if str(path) == "-":
+        return _read_stdin()
+    file, selection = _split_selection(str(path))
+    _check_file(file)
+    if file.suffix == ".h5":
+        from ergodica.dynamics.hdf5 import read_hdf5
+
+        return [frame.to_ase() for frame in read_hdf5(file, parse_slice(selection or ":", file))]
+    if file.suffix == ".npz":
+        return [system.to_ase() for system in _read_npz(file, selection)]
+    frames = [atoms for _, atoms in _read_ase(file, selection)]
+    if not frames:
+        raise InputError(f"'{path}' holds no structure: check the file and the selection after '@'.")
+    return frames
 
 
 def _split_selection(path: str) -> tuple[Path, str | None]:
@@ -339,8 +371,8 @@ def read_lines(path: str | Path) -> list[str]:
     return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
 
 
-def plot_bytes(figure: Figure) -> bytes:
-    """A matplotlib figure as PNG."""
+def plot_bytes(figure: Figure, kind: str = "png") -> bytes:
+    """A matplotlib figure as PNG, or as "pdf" or "svg"."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=150)
+    figure.savefig(buffer, format=kind, dpi=150)
     return buffer.getvalue()

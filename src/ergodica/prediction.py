@@ -42,9 +42,11 @@ __all__ = [
     "PropertyPrediction",
     "batches",
     "compilations",
+    "familiar",
     "iter_predictions",
     "physical",
     "placed_params",
+    "plan",
     "predict",
     "scope",
 ]
@@ -164,7 +166,7 @@ def batches(
         chosen = [systems[index] for index in members]
         edges = [find_edges(system, potential.cutoff) for system in chosen]
         dtype = np.dtype(precision).type
-        shape = capacity if shapes is None else _familiar(capacity, shapes)
+        shape = capacity if shapes is None else familiar(capacity, shapes)
         yield members, pack(chosen, edges, shape, loops=potential.config.loops, dtype=dtype)
 
 
@@ -175,7 +177,7 @@ def _width(system: System, potential: Potential) -> int:
 
 
 def plan(
-    sizes: Int[np.ndarray, " S"], widths: Int[np.ndarray, " S"], max_atoms: int = 4096
+    sizes: Int[np.ndarray, " S"], widths: Int[np.ndarray, " S"], max_atoms: int = 4096, times: int = 1
 ) -> list[tuple[list[int], Capacity]]:
     """Batches as (indices of structures, static shape); structures of one group of widths share one shape.
 
@@ -183,10 +185,11 @@ def plan(
         sizes: atoms of each structure.
         widths: neighbour slots an atom each structure needs.
         max_atoms: largest number of atoms in a batch of several structures.
+        times: how often each batch will be computed.
     """
     buckets = np.array([round_up(int(width)) for width in widths], int)
     batches = []
-    for low, high in _groups(sizes, buckets):
+    for low, high in _groups(times * sizes, buckets):
         members = np.flatnonzero((buckets >= low) & (buckets <= high))
         batches += _fill(members, sizes, high, max_atoms)
     return batches
@@ -225,7 +228,7 @@ def _fill(
     return [(chosen, capacity) for chosen in bins]
 
 
-def _familiar(capacity: Capacity, shapes: list[Capacity]) -> Capacity:
+def familiar(capacity: Capacity, shapes: list[Capacity]) -> Capacity:
     """The tightest of the shapes that hold this one without much more padding; itself, and remembered, if none does."""
     slots = capacity.atoms * capacity.width
     fitting = [

@@ -59,6 +59,7 @@ class System:
         labels: reference energy, forces and stress, where known.
         name: where the structure came from, for messages ("water.xyz frame 3").
         info: what else is known of it ("kind", "temperature_K"): numbers and texts that files carry along.
+        fixed: atoms that dynamics and relaxation leave where they are [N]; none by default.
 
     Raises:
         InputError: from `validate`, naming the first thing that no potential could digest.
@@ -72,9 +73,19 @@ class System:
     labels: Labels = field(default_factory=Labels)
     name: str = "structure"
     info: Mapping[str, str | float] = field(default_factory=dict)
+    fixed: Bool[np.ndarray, " N"] = field(default_factory=lambda: np.zeros(0, bool))
 
     def __post_init__(self) -> None:
-        for key, dtype in (("numbers", np.int32), ("positions", np.float64), ("cell", np.float64), ("pbc", bool)):
+        if not np.size(self.fixed):
+            object.__setattr__(self, "fixed", np.zeros(np.size(self.numbers), bool))
+        arrays = (
+            ("numbers", np.int32),
+            ("positions", np.float64),
+            ("cell", np.float64),
+            ("pbc", bool),
+            ("fixed", bool),
+        )
+        for key, dtype in arrays:
             # a copy: ASE moves its arrays in place, and a neighbour list must not see its anchor move along
             object.__setattr__(self, key, np.array(getattr(self, key), dtype))
         self.validate()
@@ -99,6 +110,8 @@ class System:
             raise InputError(f"{self.name} has no atoms: give a structure with at least one.")
         if self.positions.shape != (n, 3):
             raise InputError(f"{self.name}: positions have shape {self.positions.shape}, expected ({n}, 3).")
+        if self.fixed.shape != (n,):
+            raise InputError(f"{self.name}: 'fixed' has shape {self.fixed.shape}, expected ({n},): one for each atom.")
         if self.cell.shape != (3, 3) or self.pbc.shape != (3,):
             raise InputError(f"{self.name}: the cell must be [3, 3] (rows are vectors) and pbc [3].")
         unknown = self.numbers[(self.numbers < 1) | (self.numbers > MAX_ATOMIC_NUMBER)]
@@ -126,7 +139,7 @@ class System:
 
     @classmethod
     def from_ase(cls, atoms: Atoms, name: str = "structure") -> System:
-        """Take an `ase.Atoms` with the energy, forces and stress its calculator already holds."""
+        """Take an `ase.Atoms` with the energy, forces and stress its calculator already holds, and its `FixAtoms`."""
         return cls(
             numbers=atoms.numbers,
             positions=atoms.positions,
@@ -136,12 +149,14 @@ class System:
             labels=_labels_of(atoms),
             name=name,
             info=_info_of(atoms),
+            fixed=_fixed_of(atoms),
         )
 
     def to_ase(self) -> Atoms:
         """The same structure as `ase.Atoms`, labels attached as a single-point calculator."""
         from ase import Atoms
         from ase.calculators.singlepoint import SinglePointCalculator
+        from ase.constraints import FixAtoms
         from ase.stress import full_3x3_to_voigt_6_stress
 
         atoms = Atoms(numbers=self.numbers, positions=self.positions, cell=self.cell, pbc=self.pbc)
@@ -154,6 +169,8 @@ class System:
         results = {key: value for key, value in results.items() if value is not None}
         if results:
             atoms.calc = SinglePointCalculator(atoms, **results)
+        if self.fixed.any():
+            atoms.set_constraint(FixAtoms(mask=self.fixed))
         return atoms
 
     def with_labels(self, labels: Labels) -> System:
@@ -166,6 +183,15 @@ def _info_of(atoms: Atoms) -> dict[str, str | float]:
     plain = {key: getattr(value, "item", lambda value=value: value)() for key, value in atoms.info.items()
              if np.ndim(value) == 0 and key not in ("charge", *SOURCE)}  # fmt: skip
     return {str(key): value for key, value in plain.items() if isinstance(value, str | int | float)}
+
+
+def _fixed_of(atoms: Atoms) -> Bool[np.ndarray, " N"]:
+    """The atoms that ASE's `FixAtoms` hold; other constraints are the business of who set them."""
+    fixed = np.zeros(len(atoms), bool)
+    for constraint in atoms.constraints:
+        if type(constraint).__name__ == "FixAtoms":
+            fixed[constraint.index] = True
+    return fixed
 
 
 def _labels_of(atoms: Atoms) -> Labels:

@@ -131,6 +131,7 @@ def test_full_disk_leaves_the_old_file(ergodica, tmp_path, monkeypatch):
     assert [p.name for p in tmp_path.iterdir()] == ["out.xyz"]
 
 
+@pytest.mark.slow
 def test_full_disk_during_dynamics(ergodica, monkeypatch):
     from ase.io.trajectory import TrajectoryWriter
 

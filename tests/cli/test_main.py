@@ -32,7 +32,7 @@ def test_version(ergodica):
     "verb",
     [
         [], ["predict"], ["md"], ["train"], ["finetune"], ["ensemble"], ["calibrate"], ["active"], ["models"],
-        ["models", "import"], ["check"], ["doctor"], ["phonons"],
+        ["models", "import"], ["check"], ["doctor"], ["phonons"], ["dft", "minimize"],
     ],
 )  # fmt: skip
 def test_help_imports_nothing_heavy(verb):
@@ -133,6 +133,8 @@ def test_program_in_a_shell(files):
 def test_absent_device(ergodica):
     answer = ergodica("predict", "{f}/ethanol.xyz", "--device", "tpu")
     assert answer.code == 2 and is_one_sentence(answer.err) and "tpu" in answer.err
+    assert "tpu" not in os.environ.get("JAX_PLATFORMS", "")  # what comes next, in this process or below it, may run
+    assert ergodica("predict", "{f}/ethanol.xyz", "--json").code == 0
 
 
 def test_plain_makes_json_of_everything():

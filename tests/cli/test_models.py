@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from ergodica import load, predict
+from ergodica.dft.learned import shipped_functionals
 from ergodica.potentials import shipped
 from ergodica.potentials.importing import import_checkpoint
 from ergodica.system import System
@@ -122,7 +123,7 @@ def test_import_of_something_else(ergodica, tmp_path, tree):
 def test_list_is_what_ships(ergodica):
     for arguments in (["models"], ["models", "list"]):
         answer = ergodica(*arguments, "--json", model=False)
-        assert answer.code == 0 and [record["name"] for record in answer.json] == list(shipped())
+        assert answer.code == 0 and [record["name"] for record in answer.json] == [*shipped(), *shipped_functionals()]
 
 
 def test_show(ergodica):
@@ -131,3 +132,28 @@ def test_show(ergodica):
     assert "silu" in ergodica("models", "show", "{f}/tiny.safetensors", model=False).out
     missing = ergodica("models", "show", "nothing", model=False)
     assert missing.code == 2 and is_one_sentence(missing.err)
+
+
+@pytest.mark.slow
+def test_add_writes_a_model_that_every_verb_takes(ergodica):
+    options = ("--d3", "pbe", "--cutoff", "9", "--core", "--json")
+    answer = ergodica("models", "add", "{f}/tiny.safetensors", *options, "-o", "sum.safetensors", model=False)
+    assert answer.code == 0 and answer.json["name"] == "tiny+d3+zbl" and answer.json["cutoff_A"] == 9.0
+    card = ergodica("models", "show", "sum.safetensors", "--json", model=False).json
+    assert "D3(BJ)" in card["level_of_theory"] and card["config"]["terms"][0]["functional"] == "pbe"
+    found = ergodica("predict", "{f}/ethanol.xyz", "-m", "sum.safetensors", "--json", model=False)
+    assert found.code == 0 and np.isfinite(found.json[0]["energy_eV"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        ([], "what to add"),
+        (["--d3", "pbf"], "no parameters of 'pbf'"),
+        (["--charges", "{"], "--charges"),
+        (["--charges", '{"Xx": 1}'], "no element"),
+    ],
+)
+def test_add_refuses_what_makes_no_sense(ergodica, arguments, hint):
+    answer = ergodica("models", "add", "{f}/tiny.safetensors", *arguments, "-o", "sum.safetensors", model=False)
+    assert answer.code == 2 and is_one_sentence(answer.err) and hint in answer.err

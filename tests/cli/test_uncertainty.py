@@ -41,6 +41,7 @@ def joined(extra):
     return path
 
 
+@pytest.mark.slow
 def test_ensemble_predicts_and_says_how_uncertain_it_is(ergodica, joined):
     answer = ergodica(
         "predict", "{f}/ethanol.xyz", "{f}/silicon.xyz", "-m", joined, "--uncertainty", "--json", model=False
@@ -89,6 +90,7 @@ def test_single_model_gets_a_posterior(ergodica, extra):
     assert both[0] == pytest.approx(both[1], abs=1e-4)
 
 
+@pytest.mark.slow
 def test_md_stops_where_the_model_is_uncertain(ergodica, joined):
     arguments = ("md", "{f}/ethanol.xyz", "-m", joined, "--steps", "4", "--every", "2", "--max-uncertainty", "1e-6")
     answer = ergodica(*arguments, model=False)

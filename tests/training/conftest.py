@@ -1,15 +1,8 @@
-"""A toy set labelled by Lennard-Jones, and a configuration small enough to train in a test.
-
-All runs of these modules share XLA's compilation cache, so that equal programs are compiled once.
-"""
+"""A toy set labelled by Lennard-Jones, and a configuration small enough to train in a test."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-import jax
 import numpy as np
-import pytest
 from ase import Atoms
 from ase.calculators.lj import LennardJones
 
@@ -53,16 +46,3 @@ def config(output, loss=None, **run) -> TrainConfig:
         run=RunOptions(**({"epochs": 3, "batch_size": 2, "steps_per_call": 2} | run)),
         output=str(output),
     )
-
-
-@pytest.fixture(scope="session", autouse=True)
-def cache(tmp_path_factory) -> Iterator[str]:
-    """The folder of the compilation cache."""
-    names = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")
-    before = [getattr(jax.config, name) for name in names]
-    folder = str(tmp_path_factory.mktemp("xla"))
-    jax.config.update(names[0], folder)
-    jax.config.update(names[1], 0.0)
-    yield folder
-    for name, value in zip(names, before, strict=True):
-        jax.config.update(name, value)

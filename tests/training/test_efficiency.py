@@ -24,6 +24,7 @@ def trunk(tmp_path):
     return path
 
 
+@pytest.mark.slow
 def test_interrupted_curve_goes_on_where_it_stood(trunk, tmp_path, monkeypatch):
     arguments = (trunk, toy(16), toy(3, seed=1), tmp_path / "curve", QUICK)
     begun = []

@@ -18,6 +18,7 @@ from ergodica.prediction import predict
 from ergodica.training import finetune, train
 from ergodica.training.loop import _Run
 from ergodica.training.options import parse_config
+from ergodica.training.task import PotentialTask
 from tests.training.conftest import MODEL, config, splits, toy
 
 ENSEMBLE = EnsembleConfig(MODEL, 2)
@@ -39,8 +40,8 @@ def test_members_learn_as_if_alone(tmp_path):
     """Same parameters at the start, same batches: the same parameters at the end, by Muon and with tight clipping."""
     together = start(tmp_path)
     together = replace(together, optimizer=replace(together.optimizer, kind="muon", clip=0.1))
-    several = _Run(together, splits())
-    alone = _Run(replace(together, model=MODEL), splits())
+    several = _Run(PotentialTask(together, splits()))
+    alone = _Run(PotentialTask(replace(together, model=MODEL), splits()))
     first = jax.tree.map(lambda leaf: jnp.array(leaf[0]), several.state.params)
     alone.state = replace(alone.state, params=first, ema=jax.tree.map(jnp.array, first))
     chunk = several.loader.chunk(*several.loader.plan(np.random.default_rng(0))[0])
@@ -76,6 +77,7 @@ def test_resumes_exactly(trained, tmp_path):
     assert all(jax.tree.leaves(same))
 
 
+@pytest.mark.slow
 def test_finetune_of_an_ensemble(trained, tmp_path):
     result = finetune(
         trained[1].checkpoint, toy(4, offsets={"H": 1.0, "C": 2.0}), output=tmp_path, epochs=1, batch_size=2

@@ -178,18 +178,19 @@ from dataclasses import replace
 import jax, numpy as np
 from ergodica.training.data import chunks
 from ergodica.training.loop import _Run
+from ergodica.training.task import PotentialTask
 from tests.training.conftest import config, splits, toy
 
 found = []
 for devices in (1, 2):
     data = replace(splits(), train=toy(8))
-    run = _Run(config("unused", devices=devices, batch_size=4 // devices), data)
+    run = _Run(PotentialTask(config("unused", devices=devices, batch_size=4 // devices), data))
     for chunk in chunks(run.loader, 0, 0):
         run.state, errors = run.advance(run.state, run.place(chunk))
     assert int(run.state.step) == 2
     found.append(jax.tree.map(np.asarray, run.state.params))
 print(max(float(np.abs(a - b).max()) for a, b in zip(*map(jax.tree.leaves, found))))
-moved = jax.tree.map(lambda a, b: np.abs(a - b).max(), found[0], run.potential.params)
+moved = jax.tree.map(lambda a, b: np.abs(a - b).max(), found[0], run.task.params)
 assert max(jax.tree.leaves(moved)) > 1e-3
 """
 

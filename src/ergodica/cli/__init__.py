@@ -55,9 +55,20 @@ VERBS = {
         "ergodica generate --elements Al Cu --limit 20 && ergodica split structures.extxyz --fractions 0.9 0.1",
     ),
     "relax": ("Relax atoms and, with --cell, the cell.", BUILD + "ergodica relax ethanol.xyz -o relaxed.xyz"),
+    "neb": (
+        "Path of least energy and barrier between two minima (nudged elastic band).",
+        'python -c \'from ase.build import bulk; from ase.io import write; a = bulk("Al", cubic=True) * 2; '
+        'hole = a.positions[0].copy(); del a[0]; write("start.xyz", a); a.positions[0] = hole; '
+        'write("end.xyz", a)\' && ergodica neb start.xyz end.xyz -m emt --relax-ends -o hop',
+    ),
     "md": (
         "Molecular dynamics: nve, langevin, nose-hoover, csvr or npt.",
         BUILD + "ergodica md ethanol.xyz --time 1ps",
+    ),
+    "analyze": (
+        "Trajectories: temperature, energies, g(r), diffusion, vibrations.",
+        "ase build -x fcc -a 4.1 --repeat 4,4,4 Cu Cu.xyz && ergodica md Cu.xyz -m emt --temperature 2000 --timestep 2 "
+        "--time 4ps --every 4 -o Cu.traj && ergodica analyze Cu.traj --skip 1ps -o Cu.png",
     ),
     "eos": (
         "Equation of state of crystals: equilibrium volume and bulk modulus.",
@@ -117,8 +128,35 @@ MODELS = {
         "Convert a checkpoint of PyG's or AI2BMD's ViSNet to a model file; nothing in it is ever run.",
         "ergodica models import visnet.pt -o visnet.safetensors --kwargs '{\"hidden_channels\": 128}'",
     ),
+    "add": (
+        "add",
+        "Add D3 dispersion, a repulsive core or point charges to a model.",
+        "ergodica models add m3gnet-elements --d3 pbe --core -o m3gnet-d3.safetensors",
+    ),
 }
 """The verbs of `ergodica models`: function, one line, one example."""
+
+WATER = "ase build H2O water.xyz && "
+DFT = {
+    "minimize": (
+        "Orbital-free DFT: the density of least energy, forces and dipole of molecules.",
+        WATER + "ergodica dft minimize water.xyz --functional ofdft-water",
+    ),
+    "ks": ("Kohn-Sham DFT of the same molecules with PySCF.", WATER + "ergodica dft ks water.xyz"),
+    "labels": (
+        "Densities, energies and gradients to train a functional with; resumable.",
+        WATER + "ergodica dft labels water.xyz -o labels.h5",
+    ),
+    "evaluate": (
+        "Errors of a functional against Kohn-Sham, after minimisation.",
+        WATER + "ergodica dft labels water.xyz -o labels.h5 && ergodica dft evaluate labels.h5 -f ofdft-water",
+    ),
+    "scan": (
+        "Energies along a dihedral angle, Kohn-Sham's beside them.",
+        "ase build H2O2 hp.xyz && ergodica dft scan hp.xyz --dihedral 2 0 1 3 -f tf+vw/5 --points 3",
+    ),
+}
+"""The verbs of `ergodica dft`."""
 
 
 def _make_app() -> App:
@@ -133,6 +171,11 @@ def _make_app() -> App:
     for verb, (function, line, example) in MODELS.items():
         models.command(f"ergodica.cli.models:{function}", name=verb, help=line, help_prologue=f"Example: {example}")
     root.command(models)
+    dft = App(name="dft", help="Orbital-free density functional theory, and Kohn-Sham's beside it.")
+    dft.help_prologue = f"Example: {DFT['minimize'][1]}"
+    for verb, (line, example) in DFT.items():
+        dft.command(f"ergodica.cli.dft:{verb}", name=verb, help=line, help_prologue=f"Example: {example}")
+    root.command(dft)
     return root
 
 

@@ -85,6 +85,18 @@ class Shared:
             raise InputError(f"The output '{path}' exists: give another name or add --overwrite.")
         return path
 
+    def claim_folder(self, folder: Path) -> Path:
+        """A folder that may be written to.
+
+        Raises:
+            InputError: it is a file, or it holds something and `--overwrite` was not given.
+        """
+        if folder.exists() and not folder.is_dir():
+            raise InputError(f"The output '{folder}' is a file: give the name of a folder.")
+        if folder.is_dir() and any(folder.iterdir()) and not self.overwrite:
+            raise InputError(f"The output folder '{folder}' is not empty: give another name or add --overwrite.")
+        return folder
+
     def with_default_output(self, path: Path) -> Self:
         """The same options, writing to `path` unless an output was named."""
         return self if self.output is not None else replace(self, output=path)
@@ -96,7 +108,7 @@ class Common(Shared):
     """Options of every verb that takes one model."""
 
     model: Annotated[str, Parameter(alias="-m")] = DEFAULT_MODEL
-    """Name of a shipped model, path of a model file, or a classical potential: emt, lj, zbl."""
+    """Name of a shipped model, path of a model file, or a classical potential: coulomb, d3, emt, lj, zbl."""
 
     kwargs: str | None = None
     """JSON object of a classical potential's parameters, or of an upstream constructor's keyword arguments."""

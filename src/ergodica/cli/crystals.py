@@ -13,7 +13,6 @@ from cyclopts import Parameter
 from ergodica.cli.common import Common, Flag  # noqa: F401  the parser looks inherited options up here
 from ergodica.cli.inputs import Item, read_items
 from ergodica.cli.output import plain, say
-from ergodica.errors import InputError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -48,11 +47,8 @@ class CrystalOptions(Common):
         Raises:
             InputError: the folder holds something, or the device is absent.
         """
-        folder = self.output
-        if folder is not None and folder.exists() and not folder.is_dir():
-            raise InputError(f"The output '{folder}' is a file: give the name of a folder.")
-        if folder is not None and folder.is_dir() and any(folder.iterdir()) and not self.overwrite:
-            raise InputError(f"The output folder '{folder}' is not empty: give another name or add --overwrite.")
+        if self.output is not None:
+            self.claim_folder(self.output)
         self.start(check_output=False)
 
 

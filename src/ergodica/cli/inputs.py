@@ -12,7 +12,7 @@ from ergodica.errors import InputError
 if TYPE_CHECKING:
     from ergodica.system import System
 
-__all__ = ["STDIN", "Item", "formula", "parse_kwargs", "read_items", "single_item"]
+__all__ = ["STDIN", "Item", "formula", "parse_kwargs", "read_items"]
 
 STDIN = "<stdin>"
 """Stands for "-", which the parser would take for an option."""
@@ -56,34 +56,15 @@ def read_items(files: Sequence[str], **keys: Any) -> list[Item]:
     return [Item(name, i, one) for name in names for i, one in enumerate(read_structures(name, **keys))]
 
 
-def single_item(file: str) -> Item:
-    """The only structure of a file.
-
-    Raises:
-        InputError: the file holds several.
-    """
-    items = read_items([file])
-    if len(items) > 1:
-        raise InputError(
-            f"'{items[0].file}' holds {len(items)} structures: dynamics starts from one, give a file with one."
-        )
-    return items[0]
-
-
 def formula(system: System) -> str:
     """Chemical formula in Hill's order, such as "C2H6O"."""
-    from ergodica.elements import SYMBOLS
+    from ergodica import elements
 
-    counts: dict[str, int] = {}
-    for number in system.numbers:
-        counts[SYMBOLS[number]] = counts.get(SYMBOLS[number], 0) + 1
-    first = [symbol for symbol in ("C", "H") if "C" in counts and symbol in counts]
-    order = first + sorted(set(counts) - set(first))
-    return "".join(symbol + (str(counts[symbol]) if counts[symbol] > 1 else "") for symbol in order)
+    return elements.formula(system.numbers)
 
 
-def parse_kwargs(kwargs: str | None) -> dict[str, Any] | None:
-    """Keyword arguments given as JSON on the command line.
+def parse_kwargs(kwargs: str | None, option: str = "--kwargs") -> dict[str, Any] | None:
+    """Keyword arguments given as JSON on the command line, by `option`.
 
     Raises:
         InputError: it is no JSON object.
@@ -93,7 +74,7 @@ def parse_kwargs(kwargs: str | None) -> dict[str, Any] | None:
     try:
         table = json.loads(kwargs)
     except json.JSONDecodeError as error:
-        raise InputError(f"--kwargs is not JSON ({error}): write it as '{{\"hidden_channels\": 128}}'.") from error
+        raise InputError(f"{option} is not JSON ({error}): write it as '{{\"hidden_channels\": 128}}'.") from error
     if not isinstance(table, dict):
-        raise InputError("--kwargs must be a JSON object, such as '{\"hidden_channels\": 128}'.")
+        raise InputError(f"{option} must be a JSON object, such as '{{\"hidden_channels\": 128}}'.")
     return table

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ergodica.cli.common import DEFAULTS, Common
+from ergodica.cli.common import DEFAULTS, Common, Flag
 from ergodica.cli.inputs import parse_kwargs
 from ergodica.cli.output import emit, say
 from ergodica.errors import InputError
@@ -15,16 +15,17 @@ from ergodica.errors import InputError
 if TYPE_CHECKING:
     from ergodica.potentials.potential import Potential
 
-__all__ = ["import_", "list_", "show"]
+__all__ = ["add", "import_", "list_", "show"]
 
 
 def list_(*, common: Common = DEFAULTS) -> None:
     """List the models that come with the package."""
     from ergodica.checkpoint import read_header
+    from ergodica.dft.learned import shipped_functionals
     from ergodica.potentials import shipped
 
     records = []
-    for name, path in shipped().items():
+    for name, path in (shipped() | shipped_functionals()).items():
         info = read_header(path)["info"]
         card = {key: info[key] for key in ("elements", "level_of_theory", "training_data", "licence")}
         records.append({"name": name, "path": path, **card})
@@ -35,16 +36,22 @@ def list_(*, common: Common = DEFAULTS) -> None:
 
 
 def show(name: str, /, *, common: Common = DEFAULTS) -> None:
-    """Print the card of a model.
+    """Print the card of a model: a potential or a density functional.
 
     Parameters
     ----------
     name
         Name of a shipped model, or path of a model file.
     """
+    from ergodica.checkpoint import read_header
+    from ergodica.dft.learned import FORMAT, shipped_functionals
     from ergodica.potentials import load
 
-    card = _card(load(name, **common.parameters()))
+    path = shipped_functionals().get(name, Path(name))
+    if path.is_file() and read_header(path).get("format") == FORMAT:
+        card = _functional_card(path)
+    else:
+        card = _card(load(name, **common.parameters()))
     emit(common, card, ("", card["name"]), _rows(card))
 
 
@@ -79,6 +86,56 @@ def import_(
     emit(common, result, ("", potential.info.name), _rows(_card(potential) | {"path": output}))
 
 
+def add(
+    model: str,
+    /,
+    *,
+    d3: str | None = None,
+    cutoff: float = 15.0,
+    core: Flag = False,
+    charges: str | None = None,
+    name: str | None = None,
+    common: Common = DEFAULTS,
+) -> None:
+    """Write a model with classical terms added to its energy, for every verb to use.
+
+    Parameters
+    ----------
+    model
+        Name of a shipped model, path of a model file, or a classical potential, its parameters by --kwargs.
+    d3
+        Density functional of the training data, such as pbe, whose D3(BJ) dispersion is added.
+    cutoff
+        Where the dispersion of a pair ends, Å.
+    core
+        Add the repulsion of the screened nuclei (ZBL) at distances shorter than any bond.
+    charges
+        JSON object of the charge of each element, e, such as '{"Na": 1, "Cl": -1}', for Coulomb forces (DSF).
+    name
+        Name on the card; by default the model's with what was added.
+    """
+    from dataclasses import replace
+
+    from ergodica.checkpoint import save_model
+    from ergodica.potentials import add as add_terms
+    from ergodica.potentials import load
+    from ergodica.potentials.additions import CORE
+
+    if common.output is None:
+        raise InputError("Say where to write the model, for example -o model.safetensors.")
+    output = common.claim(common.output)
+    terms = [load("d3", functional=d3, cutoff=cutoff)] if d3 is not None else []
+    terms += [load("zbl", reach=CORE)] if core else []
+    terms += [load("coulomb", charges=parse_kwargs(charges, "--charges"))] if charges is not None else []
+    if not terms:
+        raise InputError("Say what to add: --d3 FUNCTIONAL, --core or --charges JSON.")
+    potential = add_terms(load(model, **common.parameters()), *terms)
+    potential = replace(potential, info=replace(potential.info, name=name or potential.info.name))
+    save_model(output, potential)
+    result = {"path": str(output), "name": potential.info.name, "cutoff_A": potential.cutoff}
+    emit(common, result, ("", potential.info.name), _rows(_card(potential) | {"path": output}))
+
+
 def _card(potential: Potential) -> dict[str, Any]:
     calibration = {} if potential.calibration is None else {"calibration": asdict(potential.calibration)}
     return {
@@ -90,6 +147,14 @@ def _card(potential: Potential) -> dict[str, Any]:
         "config": asdict(potential.config),  # type: ignore[call-overload]
         "energy_scale": asdict(potential.energy_scale),
     }
+
+
+def _functional_card(path: Path) -> dict[str, Any]:
+    from ergodica.dft.learned import load_functional
+
+    functional, info = load_functional(path)
+    config = asdict(functional.config)
+    return {**asdict(info), "learns": config.pop("target"), "formulas": config.pop("formulas"), "config": config}
 
 
 def _rows(card: dict[str, Any]) -> Iterator[tuple[str, str]]:

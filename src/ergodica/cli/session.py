@@ -53,22 +53,14 @@ def start_jax(device: str) -> None:
         InputError: the device is not there.
     """
     keep_freed_memory()
-    if device != "auto":
-        os.environ["JAX_PLATFORMS"] = PLATFORMS[device]
     if not os.environ.get("ERGODICA_DEBUG"):
         # XLA reports every program it takes from the cache as compiled for another machine, because its own hints
         # (prefer-no-gather) are no features of the processor; `_machine` sees to it that the machine is the same
         os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    if device != "auto":
+        _choose_device(device)
     import jax
 
-    if device != "auto":
-        jax.config.update("jax_platforms", PLATFORMS[device])
-    try:
-        found = jax.default_backend()
-    except RuntimeError as error:
-        raise _absent(device, "none that JAX can use") from error
-    if device not in ("auto", found):
-        raise _absent(device, found)
     folder = cache_folder()
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -76,6 +68,22 @@ def start_jax(device: str) -> None:
         return  # a read-only home costs compile time, not the result
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+
+
+def _choose_device(device: str) -> None:
+    """Bind JAX, and the processes that this one starts, to a device; where it is absent, nothing is changed."""
+    import jax
+
+    before = jax.config.jax_platforms  # type: ignore[attr-defined]  # made at run time
+    jax.config.update("jax_platforms", PLATFORMS[device])
+    try:
+        found = jax.default_backend()
+    except RuntimeError:
+        found = "none that JAX can use"
+    if found != device:
+        jax.config.update("jax_platforms", before)
+        raise _absent(device, found)
+    os.environ["JAX_PLATFORMS"] = PLATFORMS[device]
 
 
 def _absent(device: str, found: str) -> InputError:

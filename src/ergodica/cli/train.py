@@ -13,7 +13,8 @@ from ergodica.cli.session import CompileWatch
 
 if TYPE_CHECKING:
     from ergodica.system import System
-    from ergodica.training import TrainConfig, TrainResult
+    from ergodica.training import TrainConfig
+    from ergodica.training.loop import Outcome
 
 __all__ = ["run_training", "shown", "train"]
 
@@ -30,8 +31,12 @@ def train(config: Path, /, *, resume: Flag = False, common: Common = DEFAULTS) -
         Continue from the last checkpoint, if there is one.
     """
     common.start(check_output=False)
+    from ergodica.dft.training import is_functional
     from ergodica.training import read_config
 
+    if is_functional(config):
+        _train_functional(config, resume, common)
+        return
     run_training(read_config(config), resume, common)
 
 
@@ -52,8 +57,24 @@ def run_training(config: TrainConfig, resume: bool, common: Common) -> None:
     )
 
 
+def _train_functional(path: Path, resume: bool, common: Common) -> None:
+    """Train a density functional; there is no test set, as its errors are those of minimised densities."""
+    from ergodica.dft.training import parse_functional_training, train_functional
+    from ergodica.training.options import read_toml
+
+    config = parse_functional_training(read_toml(path), str(path))
+    if common.output is not None:
+        config = replace(config, output=str(common.output))
+    shown(
+        lambda report: train_functional(config, resume=resume, overwrite=common.overwrite, report=report),
+        config.run.epochs,
+        (),
+        common,
+    )
+
+
 def shown(
-    training: Callable[[Callable[[dict[str, float]], None]], TrainResult],
+    training: Callable[[Callable[[dict[str, float]], None]], Outcome],
     epochs: int,
     test: Sequence[System],
     common: Common,
@@ -66,6 +87,8 @@ def shown(
         test: structures to evaluate at the end.
         common: options of every verb.
     """
+    from ergodica.training.loop import TrainResult
+
     with CompileWatch("training", common.quiet), progress(common) as bar:
         task = bar.add_task("training", total=epochs)
 
@@ -78,7 +101,7 @@ def shown(
                 bar.update(task, completed=numbers["epoch"], description=line)
 
         result = training(report)
-    tested = _test(result.potential, test, common) if test else None
+    tested = _test(result.potential, test, common) if test and isinstance(result, TrainResult) else None
     record = {
         "best_step": result.best_step,
         "validation": result.validation,
@@ -99,6 +122,9 @@ def _errors(numbers: dict[str, float], prefix: str) -> str:
         ("forces_mae_eV_per_A", "forces", 1e3, " meV/Å"),
         ("energy_mae_eV_per_atom", "energy", 1e3, " meV/atom"),
         ("property_mae", "error", 1.0, ""),
+        ("ground_energy_mae_mHa", "energy", 1.0, " mHa"),
+        ("gradient_error_root_mHa", "gradient", 1.0, " √mHa"),
+        ("nuclear_gradient_error_mHa_per_Bohr", "nuclear", 1.0, " mHa/Bohr"),
     )
     found = ((numbers.get(prefix + key), name, factor, unit) for key, name, factor, unit in shown)
     return "  ".join(f"{name} {factor * value:.4g}{unit}" for value, name, factor, unit in found if value is not None)

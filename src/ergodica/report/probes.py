@@ -61,4 +61,5 @@ def supercell(system: System) -> System:
     """Two cells, with a lattice basis that is not the obvious one."""
     positions = np.concatenate([system.positions, system.positions + system.cell[0]])
     basis = np.array([[2, 0, 0], [1, 1, 0], [0, 1, 1]])
-    return replace(system, numbers=np.tile(system.numbers, 2), positions=positions, cell=basis @ system.cell)
+    numbers, fixed = (np.tile(values, 2) for values in (system.numbers, system.fixed))
+    return replace(system, numbers=numbers, positions=positions, cell=basis @ system.cell, fixed=fixed)
