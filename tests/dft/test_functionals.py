@@ -69,4 +69,4 @@ def test_errors_on_kohn_sham_densities(golden: dict[str, np.ndarray], molecule: 
     total = stored["kinetic"] + xc + sum(rest.values())
     assert float(total) == pytest.approx(float(stored["energy"]), abs=2e-3)
     moment = dipole(basis, jnp.asarray(stored["positions"]), jnp.asarray(stored["coefficients"]))
-    np.testing.assert_allclose(moment, stored["dipole"], rtol=0, atol=0.06)  # the fit is of Coulomb energies; HF is worst
+    np.testing.assert_allclose(moment, stored["dipole"], rtol=0, atol=0.06)  # Coulomb energies are fitted; HF is worst
