@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import warnings
 import platform
 import sys
 import threading
@@ -66,6 +67,8 @@ def start_jax(device: str) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError:
         return  # a read-only home costs compile time, not the result
+    # an entry that another process is writing, or was killed while writing, costs compile time, too
+    warnings.filterwarnings("ignore", message="Error reading persistent compilation cache entry")
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 
