@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
-import warnings
 import platform
 import sys
 import threading
 import time
+import warnings
 from pathlib import Path
 from types import TracebackType
 from typing import Any
