@@ -91,6 +91,10 @@ VERBS = {
         "ase build -x fcc Ag fcc.xyz && ase build -x hcp -a 2.9 Ag hcp.xyz && "
         "ergodica phase-diagram fcc.xyz hcp.xyz -m emt --p-max 20 --t-max 700 -o Ag",
     ),
+    "sample": (
+        "Conformers of a molecule in thermal equilibrium, with populations and error bars.",
+        'ergodica sample "CC(O)C(=O)O" --n 1000 --temperature 300 -o lactic-acid',
+    ),
     "train": ("Train a model as a TOML file says.", "ergodica train train.toml"),
     "finetune": (
         "Go on training a model with your own data.",

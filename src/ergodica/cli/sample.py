@@ -1,0 +1,184 @@
+"""`ergodica sample`: the equilibrium ensemble of a molecule's conformers."""
+
+from __future__ import annotations
+
+import json
+import math
+from io import BytesIO
+from time import perf_counter
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import Parameter
+
+from ergodica.cli.common import SHARED, Shared
+from ergodica.cli.failures import DONE, FAILED
+from ergodica.cli.output import emit, plain, progress, say
+
+if TYPE_CHECKING:
+    from ergodica.sampling.conformers import Ensemble
+
+__all__ = ["sample"]
+
+Field = Literal["mmff94", "mmff94s"]
+FIELDS: dict[str, Any] = {"mmff94": "MMFF94", "mmff94s": "MMFF94s"}
+SHOWN = 12
+"""Families of conformers in the table."""
+
+
+def sample(
+    molecule: str,
+    /,
+    *,
+    n: int = 1000,
+    temperature: float = 300.0,
+    force_field: Annotated[Field, Parameter(alias="-f")] = "mmff94",
+    reweight: Field | None = None,
+    common: Shared = SHARED,
+) -> int:
+    """Draw conformers of a molecule in thermal equilibrium; exit code 1 if they can't be trusted.
+
+    What is drawn is the ensemble of the force field in vacuum, with bond lengths, angles and rings as in the reference
+    geometry and free single bonds. -o names a folder for conformers.sdf, ensemble.npz, pictures and a page.
+
+    Parameters
+    ----------
+    molecule
+        SMILES, or an SDF or MOL file, of which the first molecule counts.
+    n
+        Number of conformers.
+    temperature
+        In K.
+    force_field
+        Energy from which is drawn.
+    reweight
+        Energy for which weights are given and averages are taken; the same by default.
+    """
+    common.start(check_output=False)
+    if common.output is not None:
+        common.claim_folder(common.output)
+    from ergodica.sampling.conformers import ConformerOptions, sample_conformers
+    from ergodica.sampling.molecules import read_molecule
+
+    began = perf_counter()
+    target = FIELDS[reweight] if reweight else None
+    options = ConformerOptions(n, temperature, target, FIELDS[force_field], common.seed)
+    known = read_molecule(molecule, seed=common.seed)
+    for note in known.notes:
+        say(common, note)
+    with progress(common) as bar:
+        task = bar.add_task("sampling", total=100)
+        ensemble = sample_conformers(known, options, lambda part: bar.update(task, completed=round(100 * part)))
+    record = {**_record(ensemble), "seconds": perf_counter() - began}
+    if common.output is not None:
+        _write(common, ensemble, record)
+    _print(common, ensemble, record)
+    return DONE if ensemble.reliable else FAILED
+
+
+def _record(ensemble: Ensemble) -> dict[str, Any]:
+    """The result, in which averages are null where they can't be trusted."""
+    molecule, options = ensemble.molecule, ensemble.options
+    target = options.reweight or options.force_field
+    trusted = ensemble.reliable
+    energy = ensemble.average(ensemble.energies) if trusted else (None, None)
+    return {
+        "name": molecule.name,
+        "smiles": molecule.smiles,
+        "notes": molecule.notes,
+        "ensemble": f"{target} in vacuum with rigid bonds, angles and rings",
+        "n": len(ensemble.energies),
+        "temperature_K": options.temperature,
+        "nfe_per_sample": ensemble.calls / len(ensemble.energies),
+        "ess": min(ensemble.effective, ensemble.weighted.effective),
+        "pareto_k": ensemble.weighted.pareto_k,
+        "r_hat": ensemble.mixing,
+        "exchanged": ensemble.exchanged,
+        "stereo_kept": ensemble.kept_stereo,
+        "reliable": trusted,
+        "energy_eV": energy[0],
+        "energy_error_eV": energy[1],
+        "free_energies": _families(ensemble) if trusted else None,
+        "rotors": _rotors(ensemble),
+        "weights": ensemble.weighted.weights,
+    }
+
+
+def _families(ensemble: Ensemble) -> list[dict[str, Any]]:
+    """Populations and free energies of the families of conformers."""
+    from ergodica.units import KB, KCAL_PER_MOL
+
+    families = ensemble.families()
+    heat = KB * ensemble.options.temperature / KCAL_PER_MOL
+    return [
+        {
+            "sectors": family.sectors,
+            "population": family.population,
+            "population_error": family.error,
+            "free_energy_kcal_per_mol": heat * math.log(families[0].population / family.population),
+            "free_energy_error_kcal_per_mol": heat * family.error / family.population,
+            "lowest_energy_eV": ensemble.energies[family.lowest],
+            "conformer": family.lowest,
+        }
+        for family in families
+        if family.population > 0
+    ]
+
+
+def _rotors(ensemble: Ensemble) -> list[dict[str, Any]]:
+    found = []
+    for number, rotor in enumerate(ensemble.molecule.rotors):
+        shares = ensemble.populations(number) if ensemble.reliable else {}
+        found.append(
+            {
+                "rotor": ensemble.label(rotor),
+                "atoms": rotor.atoms,
+                "symmetry": rotor.symmetry,
+                "populations": {name: share for name, (share, _) in shares.items()} or None,
+                "population_errors": {name: error for name, (_, error) in shares.items()} or None,
+            }
+        )
+    return found
+
+
+def _print(common: Shared, ensemble: Ensemble, record: dict[str, Any]) -> None:
+    free = [ensemble.label(rotor) for rotor in ensemble.molecule.rotors if rotor.symmetry == 1]
+    rows = [
+        (" ".join(one["sectors"]) or "all", 100 * one["population"], 100 * one["population_error"],
+         one["free_energy_kcal_per_mol"], one["conformer"])
+        for one in (record["free_energies"] or [])[:SHOWN]
+    ]  # fmt: skip
+    columns = (", ".join(free) or "family", "population / %", "± / %", "free energy / kcal/mol", "conformer")
+    title = f"{record['smiles']}: {record['ensemble']}, {record['temperature_K']:g} K"
+    emit(common, record, columns, rows, title)
+    judged = f"effective {record['ess']:.0f} of {record['n']}, R̂ {record['r_hat']:.3f}"
+    tail = f", Pareto k̂ {record['pareto_k']:.2f}" if math.isfinite(record["pareto_k"]) else ""
+    say(common, f"{judged}{tail}, {record['nfe_per_sample']:.0f} energies per conformer, {record['seconds']:.1f} s")
+    if not ensemble.reliable:
+        say(common, "No averages are given: independent runs or weights disagree. Draw more conformers (--n).")
+
+
+def _write(common: Shared, ensemble: Ensemble, record: dict[str, Any]) -> None:
+    import numpy as np
+
+    from ergodica.cli.crystals import table
+    from ergodica.files import atomic_write, plot_bytes
+    from ergodica.report.page import Section, render_page
+    from ergodica.sampling.molecules import sdf_bytes
+    from ergodica.sampling.plots import plot_ensemble
+
+    folder = common.output
+    assert folder is not None
+    weights = ensemble.weighted.weights
+    figure = plot_ensemble(ensemble)
+    conformers = sdf_bytes(ensemble.molecule, ensemble.positions, energy_eV=ensemble.energies, weight=weights)
+    atomic_write(folder / "conformers.sdf", conformers)
+    arrays = {"angles": ensemble.angles, "energies": ensemble.energies, "weights": weights, "ladder": ensemble.walker}
+    packed = BytesIO()
+    np.savez_compressed(packed, numbers=ensemble.molecule.numbers, positions=ensemble.positions, **arrays)
+    atomic_write(folder / "ensemble.npz", packed.getvalue())
+    atomic_write(folder / "result.json", (json.dumps(plain(record), indent=1, allow_nan=False) + "\n").encode())
+    atomic_write(folder / "torsions.png", plot_bytes(figure))
+    text = " ".join((*record["notes"], f"Averages are of the ensemble of {record['ensemble']}, and of nothing else."))
+    section = Section(record["smiles"], text, dict(table(record)), (figure,))
+    atomic_write(folder / "report.html", render_page(f"Conformers of {record['name']}", [section]))
+    say(common, f"Conformers, pictures and report.html are in '{folder}'.")

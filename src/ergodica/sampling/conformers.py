@@ -1,0 +1,253 @@
+"""Equilibrium ensembles of a molecule's conformers: drawn, judged, and summed up rotor by rotor."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import Float, Int
+
+from ergodica.errors import InputError, WorkFailed
+from ergodica.sampling.mmff94 import Variant
+from ergodica.sampling.molecules import Molecule, Rotor
+from ergodica.sampling.reweighting import Reweighted, reweight
+from ergodica.sampling.tempering import Ladder, Tempered, continue_run, start_run
+from ergodica.sampling.torsions import rigid_energy
+from ergodica.units import KB
+
+__all__ = ["SECTORS", "ConformerOptions", "Ensemble", "Family", "sample_conformers"]
+
+SECTORS = ("sp", "+sc", "+ac", "ap", "-ac", "-sc")
+"""Of dihedral angles around 0, 60, 120, 180, -120 and -60 degrees: syn- and antiperiplanar, -clinal (Klyne, Prelog)."""
+MOST_ROTORS = 16
+MIXED = 1.05
+"""R̂ below which ladders are taken to agree."""
+RECORDS, STRIDE, ROUNDS = 16, 4, 40
+"""States and sweeps between them of a round, and rounds after which to stop."""
+
+
+@dataclass(frozen=True)
+class ConformerOptions:
+    """What to draw.
+
+    Attributes:
+        count: number of conformers.
+        temperature: K.
+        reweight: the force field that weights are for; that which is drawn from by default.
+        force_field: from which is drawn.
+        seed: of the random numbers.
+        ladder: of temperatures; its lowest is `temperature`.
+    """
+
+    count: int = 1000
+    temperature: float = 300.0
+    reweight: Variant | None = None
+    force_field: Variant = "MMFF94"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not LEAST <= self.count <= MOST:
+            raise InputError(f"Between {LEAST} and {MOST} conformers can be drawn, not {self.count}.")
+
+
+LEAST, MOST = 25, 1_000_000
+
+
+@dataclass(frozen=True)
+class Family:
+    """Conformers whose rotors, symmetric ones aside, are in the same sectors.
+
+    Attributes:
+        sectors: of those rotors, in their order.
+        population: share of the ensemble.
+        error: its standard error.
+        lowest: index of the conformer of least energy.
+    """
+
+    sectors: tuple[str, ...]
+    population: float
+    error: float
+    lowest: int
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """Conformers of one molecule at one temperature, equally likely if weights are not called for.
+
+    Attributes:
+        molecule: whose they are.
+        options: as asked for.
+        angles: of the rotors, rad [N, T].
+        energies: eV [N].
+        positions: Å [N, A, 3].
+        walker: which of the independent ladders each comes from [N].
+        effective: number of independent conformers that average as well, all that was recorded taken together.
+        mixing: Gelman and Rubin's R̂, the largest of all angles and the energy; 1 where ladders agree.
+        exchanged: shares of exchanges accepted between neighbouring temperatures.
+        calls: evaluations of the energy.
+        weighted: weights for `options.reweight`.
+    """
+
+    molecule: Molecule
+    options: ConformerOptions
+    angles: Float[np.ndarray, "N T"]
+    energies: Float[np.ndarray, " N"]
+    positions: Float[np.ndarray, "N A 3"]
+    walker: Int[np.ndarray, " N"]
+    effective: float
+    mixing: float
+    exchanged: Float[np.ndarray, " J"]
+    calls: int
+    weighted: Reweighted
+
+    @property
+    def reliable(self) -> bool:
+        """Whether averages may be reported: the ladders agree, and the weights are not degenerate."""
+        return self.mixing <= MIXED and self.weighted.reliable
+
+    @cached_property
+    def kept_stereo(self) -> float:
+        """Share of conformers with the stereochemistry of the molecule."""
+        return float(self.molecule.stereo_kept(self.positions).mean())
+
+    def average(self, values: Float[np.ndarray, " N"]) -> tuple[float, float]:
+        """The mean over the ensemble and its standard error, from what independent ladders disagree about.
+
+        Raises:
+            WorkFailed: the ladders do not agree, or the weights are degenerate.
+        """
+        if self.mixing > MIXED:
+            raise WorkFailed(
+                f"No average is given: independent runs do not agree (R̂ {self.mixing:.2f} > {MIXED}). "
+                "Draw more conformers, or take a higher temperature."
+            )
+        mean = float(self.weighted.average(values))
+        return mean, _error_of_mean(values, self.weighted.weights, self.walker)
+
+    @cached_property
+    def sectors(self) -> Int[np.ndarray, "N T"]:
+        """Of every angle, as an index into `SECTORS`."""
+        return np.round(self.angles / (np.pi / 3)).astype(int) % len(SECTORS)
+
+    def populations(self, rotor: int) -> dict[str, tuple[float, float]]:
+        """Share of each sector of a rotor, and its standard error.
+
+        Raises:
+            WorkFailed: as `average` does.
+        """
+        return {
+            name: self.average((self.sectors[:, rotor] == number).astype(float)) for number, name in enumerate(SECTORS)
+        }
+
+    def families(self) -> list[Family]:
+        """All, the most populated first.
+
+        Raises:
+            WorkFailed: as `average` does.
+        """
+        plain = [number for number, rotor in enumerate(self.molecule.rotors) if rotor.symmetry == 1]
+        rows = [tuple(row) for row in self.sectors[:, plain].tolist()]
+        found = []
+        for row in Counter(rows):
+            member = np.array([other == row for other in rows])
+            share, error = self.average(member.astype(float))
+            lowest = int(np.flatnonzero(member)[np.argmin(self.energies[member])])
+            found.append(Family(tuple(SECTORS[one] for one in row), share, error, lowest))
+        return sorted(found, key=lambda family: -family.population)
+
+    def label(self, rotor: Rotor) -> str:
+        """A rotor's atoms, such as "O2-C1-C0-H4"."""
+        symbols = [self.molecule.graph.GetAtomWithIdx(atom).GetSymbol() for atom in rotor.atoms]
+        return "-".join(f"{symbol}{atom}" for symbol, atom in zip(symbols, rotor.atoms, strict=True))
+
+
+def sample_conformers(
+    molecule: Molecule, options: ConformerOptions | None = None, report: Callable[[float], None] = lambda part: None
+) -> Ensemble:
+    """Draw from the Boltzmann ensemble of a molecule with rigid bonds, angles and rings, in vacuum.
+
+    Replica exchange goes on until as many independent conformers were met as are asked for.
+
+    Args:
+        molecule: with up to 16 rotors.
+        options: what to draw.
+        report: is told what part of the way is done, 0 to 1.
+
+    Raises:
+        InputError: it has no rotors or too many, or the force field has no parameters for it.
+    """
+    options = options or ConformerOptions()
+    rotors = len(molecule.rotors)
+    if rotors > MOST_ROTORS:
+        raise InputError(f"{molecule.name} has {rotors} rotors: up to {MOST_ROTORS} can be sampled.")
+    energy = rigid_energy(molecule, options.force_field)
+    ladder = Ladder(options.temperature)
+    run = start_run(energy, rotors, ladder, jax.random.key(options.seed), SETTLING * rotors)
+    record: Tempered | None = None
+    for _ in range(ROUNDS):
+        run, more = continue_run(energy, run, ladder, RECORDS, STRIDE)
+        record = more if record is None else record.joined(more)
+        effective, mixing = _judged(record)
+        report(min(effective / options.count, 1.0))
+        if effective >= options.count and record.energies[:, 0].size >= options.count and mixing <= MIXED:
+            break
+    assert record is not None
+    sweeps = SETTLING * rotors + STRIDE * len(record.energies)
+    calls = sweeps * 2 * rotors * ladder.rungs * ladder.walkers
+    return _drawn(molecule, options, energy, record, (effective, mixing, calls))
+
+
+SETTLING = 40
+"""Sweeps of equilibration for each rotor."""
+
+
+def _drawn(
+    molecule: Molecule, options: ConformerOptions, energy: Any, record: Tempered, figures: tuple[float, float, int]
+) -> Ensemble:
+    """Conformers evenly spread over what was recorded at the lowest temperature."""
+    angles, energies = record.angles[:, 0], record.energies[:, 0]
+    steps, walkers, dimensions = angles.shape
+    chosen = np.linspace(0, steps * walkers - 1, min(options.count, steps * walkers)).round().astype(int)
+    picked = angles.reshape(-1, dimensions)[chosen]
+    positions = np.asarray(energy.torsions.positions(picked.astype(np.float32)), np.float64)
+    own = energies.reshape(-1)[chosen]
+    change = np.zeros(len(chosen))
+    if options.reweight not in (None, options.force_field):
+        other = rigid_energy(molecule, options.reweight)
+        change = np.asarray(other(picked.astype(np.float32)), np.float64) - own
+    weighted = reweight(-change / (KB * options.temperature))
+    effective, mixing, calls = figures
+    exchanged = record.exchanged
+    return Ensemble(
+        molecule, options, picked, own, positions, chosen % walkers, effective, mixing, exchanged, calls, weighted
+    )
+
+
+def _judged(record: Tempered) -> tuple[float, float]:
+    """Independent samples of the lowest temperature, and R̂: of the worst of all cosines, sines and the energy."""
+    angles = record.angles[:, 0]
+    series = np.concatenate([np.cos(angles), np.sin(angles), record.energies[:, 0, :, None]], axis=-1)  # [S, W, F]
+    count, walkers = series.shape[:2]
+    between = series.mean(axis=0).var(axis=0, ddof=1)
+    within = series.var(axis=0, ddof=1).mean(axis=0)
+    total = (count - 1) / count * within + between
+    moving = total > 1e-6 * max(float(total.max()), 1e-12)
+    effective = walkers * total[moving] / between[moving]
+    mixing = np.sqrt(total[moving] / within[moving])
+    return float(effective.min()), float(mixing.max())
+
+
+def _error_of_mean(
+    values: Float[np.ndarray, " N"], weights: Float[np.ndarray, " N"], walker: Int[np.ndarray, " N"]
+) -> float:
+    """Of a weighted mean: the jackknife over independent ladders."""
+    ladders = walker.max() + 1
+    mass = np.bincount(walker, weights, ladders)
+    part = np.bincount(walker, weights * values, ladders)
+    without = (part.sum() - part) / (mass.sum() - mass)
+    return float(np.sqrt((ladders - 1) / ladders * np.sum((without - without.mean()) ** 2)))
