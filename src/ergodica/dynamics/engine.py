@@ -34,6 +34,7 @@ from ergodica.neighbors import (
     Found,
     Grid,
     find_edges,
+    find_pairs,
     list_neighbors,
     pack,
     plan_grid,
@@ -58,6 +59,12 @@ LARGE = 800
 """Atoms of a structure beyond which a CPU's neighbours are listed by the host."""
 HEADROOM = 1.1
 """Room for neighbours in the next lists, relative to what the present one needs."""
+SPARE = 2
+"""Free slots of a narrow list when it is made: the densest place of a liquid fluctuates by a few neighbours."""
+MARGIN = 0.2
+"""Å beyond the cut-off: where there are no further neighbours, as between the shells of a crystal, no slot is free."""
+WORTHWHILE = 0.9
+"""A list is cut down to the cut-off where no more than this share of its slots is left."""
 
 
 @dataclass(frozen=True)
@@ -109,12 +116,34 @@ class Engine:
         self._width = 0
         self._grid = None if _better_on_host(self.potential, self.systems) else plan_grid(self.systems, self._reach)
         self._batch = self._listed(self.systems)
+        self._slots = self._slots_within()
         with scope(self.options.precision):
             config: Any = self.potential.config
             found: Derivatives = compiled_derivatives(config)(self._params, self._batch)
             self._matter, self._bath = self._given(found.energies), self._surroundings()
             self.motion = self._started(found)
         self._starts = self._starting_energies()
+
+    def _slots_within(self) -> int:
+        """Slots of a list of the neighbours within the cut-off, with room for a few more; 0 for classical potentials.
+
+        A network's time is proportional to the slots it gets, and cutting a list down takes a hundredth of it. A
+        classical potential is done with a slot as soon as the cut is.
+        """
+        potential = self.potential
+        if not potential.n_parameters:
+            return 0
+        need = near = 0
+        for system in self.systems:
+            first, _, distances = find_pairs(system, potential.cutoff + MARGIN)
+            need = max(need, np.bincount(first[distances < potential.cutoff], minlength=1).max())
+            near = max(near, np.bincount(first, minlength=1).max())
+        return round_up(int(min(need + SPARE, near)) + potential.config.loops, WIDTHS)
+
+    @property
+    def _narrow(self) -> int | None:
+        """Slots of the list that the network gets; None where it gets the list with the skin."""
+        return self._slots if 0 < self._slots <= WORTHWHILE * self._width else None
 
     def _given(self, origin: Float[Array, " N"]) -> Matter:
         from ase.data import atomic_masses
@@ -221,6 +250,9 @@ class Engine:
             lists += int(block.lists)
             logs.append((np.asarray(block.temperature)[:made], np.asarray(block.conserved)[:made]))
             done += made
+            if (need := int(block.need)) > 0:  # the step is made again with more room, from the same lists
+                self._slots = round_up(need + SPARE, WIDTHS)
+                continue
             if made == 0 and fresh:
                 raise WorkFailed(
                     f"An atom moves more than {self.skin / 2:g} Å, or nowhere, in step {int(self.motion.step) + 1}: "
@@ -237,7 +269,7 @@ class Engine:
         with scope(self.options.precision):
             config: Any = self.potential.config
             integrator: Any = self._integrator
-            run = _block(config, integrator, self._grid)
+            run = _block(config, integrator, self._grid, self._narrow)
             skin = jnp.asarray(self.skin, self._dtype)
             given = (self._params, self._batch, self._matter, self._bath, self.motion)
             return run(*given, jnp.int32(steps), skin, self._pbc)
@@ -299,13 +331,15 @@ class Engine:
             "anchor": self._batch.positions,
             "anchor_cells": self._batch.cell,
             "width": np.array(self._width),
+            "slots": np.array(self._slots),
             "grid": np.array(grid),
             "numbers": np.concatenate([system.numbers for system in self.systems]),
         }
 
     def resume(self, state: dict[str, Any]) -> None:
         """Go on from a `state`."""
-        self._width, grid = int(state["width"]), [int(number) for number in state["grid"]]
+        self._width, self._slots = int(state["width"]), int(state["slots"])
+        grid = [int(number) for number in state["grid"]]
         self._grid = Grid((grid[0], grid[1], grid[2]), (grid[3], grid[4], grid[5]), grid[6]) if any(grid) else None
         parts = zip(self.systems, self._rows(), np.asarray(state["anchor_cells"], np.float64), strict=True)
         self._batch = self._listed(
@@ -368,9 +402,9 @@ def _better_on_host(potential: Potential, systems: Sequence[System]) -> bool:
 
 
 @lru_cache(maxsize=16)
-def _block(config: ModelConfig, integrator: Integrator, grid: Grid | None) -> Any:
+def _block(config: ModelConfig, integrator: Integrator, grid: Grid | None, narrow: int | None) -> Any:
     search = None if grid is None else Search(grid, config.loops)
-    return jax.jit(make_block(config, integrator, LENGTH, search))
+    return jax.jit(make_block(config, integrator, LENGTH, search, narrow))
 
 
 _list = jax.jit(list_neighbors, static_argnames=("grid", "width", "loops"))

@@ -17,6 +17,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from ergodica.neighbors import Grid, list_neighbors
+from ergodica.nn.geometry import edge_vectors, safe_norm
+from ergodica.nn.narrow import narrowed, within
 from ergodica.potentials.potential import Derivatives, ModelConfig, derivatives
 from ergodica.system import Batch
 from ergodica.units import KB
@@ -203,6 +205,45 @@ def field_of(config: ModelConfig, params: Any, batch: Batch, matter: Matter) -> 
     return field
 
 
+def narrow_field_of(config: ModelConfig, params: Any, batch: Batch, matter: Matter, skin: Array, width: int) -> Field:
+    """The same, where the network gets no more than the neighbours within the cut-off, in rows of `width` slots.
+
+    The list is cut down anew at every call, so that it is a function of positions and the wide list alone. Where the
+    wide list lacks a neighbour, or a row has no room, the forces are NaN and cost nothing: the step is not to be made.
+    """
+
+    def field(positions: Array, cell: Array) -> Forces:
+        here = replace(batch, positions=positions, cell=cell)
+        near = _near(config, here)
+        sound = ~_stale(config, batch, matter, positions, cell, skin) & (_fullest(near) <= width)
+
+        def known() -> Forces:
+            listed = replace(here, neighbors=narrowed(here.neighbors, near, width))
+            return physical_forces(derivatives(config, params, listed), matter)
+
+        def unknown() -> Forces:
+            return jax.tree.map(lambda leaf: jnp.full(leaf.shape, jnp.nan, leaf.dtype), jax.eval_shape(known))
+
+        return jax.lax.cond(sound, known, unknown)
+
+    return field
+
+
+def _near(config: ModelConfig, batch: Batch) -> Bool[Array, "A K"]:
+    return within(safe_norm(edge_vectors(batch)), batch.neighbors, config.cutoff)
+
+
+def _fullest(near: Bool[Array, "A K"]) -> Int[Array, ""]:
+    return jnp.max(jnp.sum(near, axis=1, dtype=jnp.int32))
+
+
+def _stale(
+    config: ModelConfig, batch: Batch, matter: Matter, positions: Array, cell: Array, skin: Array
+) -> Bool[Array, ""]:
+    """Whether a free atom may have a neighbour that its list lacks."""
+    return jnp.any(beyond_skin(batch, positions, cell, config.cutoff, skin) & (matter.free > 0))
+
+
 def physical_forces(found: Derivatives, matter: Matter) -> Forces:
     """What the network says, in eV and Å."""
     scale = matter.scale
@@ -218,6 +259,7 @@ class Block(NamedTuple):
         batch: with the lists that were used last.
         lists: how often neighbours were listed on the device.
         done: steps it made.
+        need: slots of a narrow list that a step would have needed and did not find; 0 if there was none.
         temperature: of each step [N, B], K; NaN beyond `done`.
         conserved: of each step [N, B], eV; NaN beyond `done`.
     """
@@ -226,6 +268,7 @@ class Block(NamedTuple):
     batch: Batch
     lists: Int[Array, ""]
     done: Int[Array, ""]
+    need: Int[Array, ""]
     temperature: Float[Array, "N B"]
     conserved: Float[Array, "N B"]
 
@@ -243,7 +286,7 @@ class Search(NamedTuple):
 
 
 def make_block(
-    config: ModelConfig, integrator: Integrator, length: int, search: Search | None = None
+    config: ModelConfig, integrator: Integrator, length: int, search: Search | None = None, narrow: int | None = None
 ) -> Callable[..., Block]:
     """A function that makes up to `length` steps on the device.
 
@@ -252,6 +295,7 @@ def make_block(
         integrator: the ensemble.
         length: most steps of a call.
         search: list neighbours anew when atoms have moved too far; without, the block ends there.
+        narrow: slots of the list that the network gets, cut down to the cut-off; None leaves the list as it is.
 
     Returns:
         (params, batch, matter, bath, motion, steps, skin, pbc) → `Block`. `batch` has the positions and cells at which
@@ -271,14 +315,26 @@ def make_block(
             kinds = jax.tree.map(lambda new, old: new.astype(old.dtype), found.neighbors, batch.neighbors)
             return replace(here, neighbors=kinds), found.complete
 
+        def field_with(batch: Batch, matter: Matter) -> Field:
+            if narrow is None:
+                return field_of(config, params, batch, matter)
+            return narrow_field_of(config, params, batch, matter, skin, narrow)
+
+        def lacking(batch: Batch, motion: Motion, stale: Array) -> Int[Array, ""]:
+            if narrow is None:
+                return jnp.zeros((), jnp.int32)
+            need = _fullest(_near(config, replace(batch, positions=motion.positions, cell=motion.cell)))
+            return jnp.where(stale | (need <= narrow), 0, need)
+
         def go(carry: tuple[Block, Array, Array]) -> tuple[Block, Array, Array]:
             block, _, fresh = carry
             now = bath.at(block.motion.step)
-            new = integrator.step(block.motion, field_of(config, params, block.batch, matter), matter, now)
+            new = integrator.step(block.motion, field_with(block.batch, matter), matter, now)
             new = replace(new, step=block.motion.step + 1)
-            far = beyond_skin(block.batch, new.positions, new.cell, config.cutoff, skin)
+            stale = _stale(config, block.batch, matter, new.positions, new.cell, skin)
+            need = lacking(block.batch, new, stale)
             warmth = temperature(new, matter)
-            good = ~jnp.any(far & (matter.free > 0)) & jnp.all(jnp.isfinite(warmth))  # no number is beyond nothing
+            good = ~stale & (need == 0) & jnp.all(jnp.isfinite(warmth))  # no number is beyond nothing
             motion = jax.tree.map(lambda old, later: jnp.where(good, later, old), block.motion, new)
             rows = (warmth, integrator.conserved(new, matter, now))
             kept = [
@@ -286,15 +342,14 @@ def make_block(
                 for log, row in zip((block.temperature, block.conserved), rows, strict=True)
             ]
             if search is None:
-                return Block(motion, block.batch, block.lists, block.done + good, *kept), good, ~good
-            batch, complete = jax.lax.cond(
-                good | fresh, lambda: (block.batch, good), lambda: relisted(block.batch, motion)
-            )
-            return Block(motion, batch, block.lists + ~good, block.done + good, *kept), complete, ~good
+                return Block(motion, block.batch, block.lists, block.done + good, need, *kept), good, ~good
+            stay = good | fresh | (need > 0)
+            batch, complete = jax.lax.cond(stay, lambda: (block.batch, good), lambda: relisted(block.batch, motion))
+            return Block(motion, batch, block.lists + ~good, block.done + good, need, *kept), complete, ~good
 
         empty = jnp.full((length, matter.freedom.shape[0]), jnp.nan, motion.energy.dtype)
         zero = jnp.zeros((), jnp.int32)
-        start = Block(motion, batch, zero, zero, empty, empty)
+        start = Block(motion, batch, zero, zero, zero, empty, empty)
         carry = (start, jnp.asarray(True), jnp.asarray(False))
         return jax.lax.while_loop(lambda carry: (carry[0].done < steps) & carry[1], go, carry)[0]
 
