@@ -26,6 +26,12 @@ def test_equal_weights_are_all_effective():
     assert found.effective == pytest.approx(100) and found.reliable and found.log_mean == pytest.approx(-1e4)
 
 
+def test_what_rounding_leaves_of_equal_weights_is_no_tail():
+    rng = np.random.default_rng(0)
+    found = reweight(1e-7 * rng.integers(-3, 4, 2000) * (rng.random(2000) < 0.2))
+    assert found.reliable and found.effective == pytest.approx(2000)
+
+
 @pytest.mark.parametrize("shape", [0.3, 0.6, 0.9])
 def test_shape_of_pareto_tails(shape):
     rng = np.random.default_rng(1)

@@ -143,8 +143,8 @@ def _rotors(ensemble: Ensemble) -> list[dict[str, Any]]:
 def _print(common: Shared, ensemble: Ensemble, record: dict[str, Any]) -> None:
     free = [ensemble.label(rotor) for rotor in ensemble.molecule.rotors if rotor.symmetry == 1]
     rows = [
-        (" ".join(one["sectors"]) or "all", 100 * one["population"], 100 * one["population_error"],
-         one["free_energy_kcal_per_mol"], one["conformer"])
+        (" ".join(one["sectors"]) or "all", round(100 * one["population"], 1), round(100 * one["population_error"], 1),
+         round(one["free_energy_kcal_per_mol"], 2), one["conformer"])
         for one in (record["free_energies"] or [])[:SHOWN]
     ]  # fmt: skip
     columns = (", ".join(free) or "family", "population / %", "± / %", "free energy / kcal/mol", "conformer")
@@ -174,7 +174,7 @@ def _write(common: Shared, ensemble: Ensemble, record: dict[str, Any]) -> None:
     atomic_write(folder / "conformers.sdf", conformers)
     arrays = {"angles": ensemble.angles, "energies": ensemble.energies, "weights": weights, "ladder": ensemble.walker}
     packed = BytesIO()
-    np.savez_compressed(packed, numbers=ensemble.molecule.numbers, positions=ensemble.positions, **arrays)
+    np.savez_compressed(packed, numbers=ensemble.molecule.numbers, positions=ensemble.positions, **arrays)  # type: ignore[arg-type]
     atomic_write(folder / "ensemble.npz", packed.getvalue())
     atomic_write(folder / "result.json", (json.dumps(plain(record), indent=1, allow_nan=False) + "\n").encode())
     atomic_write(folder / "torsions.png", plot_bytes(figure))

@@ -1,20 +1,38 @@
-"""Equilibrium ensembles by diffusion: targets, noise, solvers of the reverse process, likelihoods and weights."""
+"""Equilibrium ensembles.
 
+Of molecules in torsion space: reading, the force field MMFF94, replica exchange. By diffusion: targets, noise, solvers
+of the reverse process, likelihoods. Of both: weights.
+"""
+
+from ergodica.sampling.conformers import ConformerOptions, Ensemble, sample_conformers
 from ergodica.sampling.likelihood import LogDensity, log_density
+from ergodica.sampling.mmff94 import MMFF94, mmff94
+from ergodica.sampling.molecules import Molecule, read_molecule
 from ergodica.sampling.noise import Noise
 from ergodica.sampling.reweighting import Reweighted, pareto_shape, reweight
 from ergodica.sampling.solvers import SOLVERS, sample
 from ergodica.sampling.spaces import Centred, Euclidean
+from ergodica.sampling.torsions import RigidEnergy, Torsions, rigid_energy
 
 __all__ = [
+    "MMFF94",
     "SOLVERS",
     "Centred",
+    "ConformerOptions",
+    "Ensemble",
     "Euclidean",
     "LogDensity",
+    "Molecule",
     "Noise",
     "Reweighted",
+    "RigidEnergy",
+    "Torsions",
     "log_density",
+    "mmff94",
     "pareto_shape",
+    "read_molecule",
     "reweight",
+    "rigid_energy",
     "sample",
+    "sample_conformers",
 ]

@@ -149,7 +149,7 @@ def _from_smiles(text: str) -> tuple[Any, str]:
     if not text.strip():
         raise InputError("An empty SMILES is no molecule: give one such as 'CCO', or the path of an SDF file.")
     with BlockLogs():
-        graph = Chem.MolFromSmiles(text)
+        graph: Any = Chem.MolFromSmiles(text)
         problems = Chem.DetectChemistryProblems(Chem.MolFromSmiles(text, sanitize=False) or Chem.Mol())
     if graph is None:
         why = f" ({problems[0].Message()})" if problems else ""
@@ -197,9 +197,7 @@ def _stereo_chosen(graph: Any, name: str) -> tuple[Any, tuple[str, ...]]:
     from rdkit.Chem.EnumerateStereoisomers import EnumerateStereoisomers, StereoEnumerationOptions
 
     Chem.AssignStereochemistry(graph, cleanIt=True, force=True)
-    missing = [
-        one for one in Chem.FindPotentialStereo(graph) if one.specified == Chem.StereoSpecified.Unspecified
-    ]
+    missing = [one for one in Chem.FindPotentialStereo(graph) if one.specified == Chem.StereoSpecified.Unspecified]
     if not missing:
         return graph, ()
     if graph.GetNumConformers():
@@ -217,27 +215,26 @@ def _stereo_chosen(graph: Any, name: str) -> tuple[Any, tuple[str, ...]]:
 
 def _embedded(graph: Any, name: str, seed: int) -> Any:
     """With the geometry of lowest MMFF94 energy of a few that ETKDG makes."""
-    from rdkit.Chem import AllChem
+    from rdkit.Chem import Conformer, rdDistGeom
+    from rdkit.Chem import rdForceFieldHelpers as fields
     from rdkit.rdBase import BlockLogs
 
-    options = AllChem.ETKDGv3()
+    options: Any = rdDistGeom.ETKDGv3()
     options.randomSeed = seed + 1
     with BlockLogs():
-        found = list(AllChem.EmbedMultipleConfs(graph, EMBEDDINGS, options))
+        found = list(rdDistGeom.EmbedMultipleConfs(graph, EMBEDDINGS, options))
         if not found:
             options.useRandomCoords = True
-            found = list(AllChem.EmbedMultipleConfs(graph, EMBEDDINGS, options))
+            found = list(rdDistGeom.EmbedMultipleConfs(graph, EMBEDDINGS, options))
         if not found:
             raise WorkFailed(f"No geometry of {name} was found: give one in an SDF file.")
-        if AllChem.MMFFHasAllMoleculeParams(graph):
-            results = AllChem.MMFFOptimizeMoleculeConfs(graph, maxIters=2000)
+        if fields.MMFFHasAllMoleculeParams(graph):
+            results = fields.MMFFOptimizeMoleculeConfs(graph, maxIters=2000)
             best = found[int(np.argmin([energy for _, energy in results]))]
         else:
             best = found[0]
     kept = graph.GetConformer(best).GetPositions()
     graph.RemoveAllConformers()
-    from rdkit.Chem import Conformer
-
     conformer = Conformer(len(kept))
     conformer.SetPositions(np.array(kept))
     graph.AddConformer(conformer, assignId=True)
@@ -251,11 +248,11 @@ def _rotors(graph: Any) -> Iterable[Rotor]:
         if bond.GetBondTypeAsDouble() != 1 or bond.IsInRing():
             continue
         left, right = bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()
-        ends = _end(graph, right, left), _end(graph, left, right)
-        if None in ends or frozenset(ends) in seen:
+        one, other = _end(graph, right, left), _end(graph, left, right)
+        if one is None or other is None or {one, other} in seen:
             continue
-        seen.add(frozenset(ends))
-        yield _rotor(graph, *ends)
+        seen.add(frozenset((one, other)))
+        yield _rotor(graph, one, other)
 
 
 def _end(graph: Any, behind: int, atom: int) -> int | None:

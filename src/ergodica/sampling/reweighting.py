@@ -75,7 +75,7 @@ def reweight(log_weights: Float[np.ndarray, " N"]) -> Reweighted:
     return Reweighted(weights, float(1 / np.sum(weights**2)), pareto_shape(weights), total - np.log(count), spread)
 
 
-LEAST = 25
+LEAST, ALIKE = 25, 1e-3
 
 
 def pareto_shape(weights: Float[np.ndarray, " N"]) -> float:
@@ -88,7 +88,7 @@ def pareto_shape(weights: Float[np.ndarray, " N"]) -> float:
     tail_size = int(np.ceil(min(0.2 * count, 3 * np.sqrt(count))))
     ordered = np.sort(np.asarray(weights, np.float64))
     tail = ordered[-tail_size:] - ordered[-tail_size - 1]
-    if tail[-1] <= 1e-12 * ordered[-1]:  # all alike: no tail at all
+    if tail[-1] <= ALIKE * ordered[-1]:  # what rounding leaves of equal weights is no tail
         return -np.inf
     tail = np.maximum(tail, 1e-300)
     grid = np.arange(1, 30 + int(np.sqrt(tail_size)) + 1)

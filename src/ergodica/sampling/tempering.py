@@ -89,8 +89,8 @@ class Tempered:
         """This and what was recorded after it."""
         one, two = len(self.energies), len(other.energies)
         exchanged = (one * self.exchanged + two * other.exchanged) / (one + two)
-        parts = zip((self.angles, self.energies), (other.angles, other.energies), strict=True)
-        return Tempered(*(np.concatenate(pair) for pair in parts), exchanged)
+        angles = np.concatenate([self.angles, other.angles])
+        return Tempered(angles, np.concatenate([self.energies, other.energies]), exchanged)
 
 
 def start_run(energy: Energy, dimensions: int, ladder: Ladder, key: Array, sweeps: int = 200) -> Run:

@@ -122,9 +122,7 @@ def rigid_energy(molecule: Molecule, variant: Variant = "MMFF94", dtype: type = 
     torsions, field = rigid_rotors(molecule), mmff94(molecule, variant)
     varies = _changes(np.asarray(torsions.moved), np.asarray(torsions.atoms)[:, 1:3])
     none = jax.tree.map(lambda leaf: leaf[:0], field)
-    varying = replace(
-        none, torsions=_kept(field.torsions, varies, (0, 3)), pairs=_kept(field.pairs, varies, (0, 1))
-    )
+    varying = replace(none, torsions=_kept(field.torsions, varies, (0, 3)), pairs=_kept(field.pairs, varies, (0, 1)))
     constant = field(torsions.reference) - varying(torsions.reference)
     found = RigidEnergy(torsions, varying, constant)
     return jax.tree.map(lambda leaf: leaf.astype(dtype) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf, found)

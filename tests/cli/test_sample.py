@@ -1,0 +1,83 @@
+"""`ergodica sample`: what is drawn, what is written, and what is refused."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from rdkit import Chem
+
+from tests.cli.conftest import is_one_sentence
+
+
+@pytest.fixture
+def sample(ergodica):
+    def call(*arguments):
+        return ergodica("sample", *arguments, model=False)
+
+    return call
+
+
+def test_a_molecule_becomes_an_ensemble_and_a_folder(sample, tmp_path):
+    answer = sample("CO", "--n", "200", "--reweight", "mmff94s", "--json", "-o", "out")
+    assert answer.code == 0
+    found = answer.json
+    assert found["ensemble"].startswith("MMFF94s") and found["n"] == 200 and found["temperature_K"] == 300
+    assert found["stereo_kept"] == 1 and found["reliable"] and found["ess"] > 100 and found["r_hat"] < 1.05
+    assert sum(found["rotors"][0]["populations"].values()) == pytest.approx(1)
+    assert sum(one["population"] for one in found["free_energies"]) == pytest.approx(1)
+    folder = tmp_path / "out"
+    assert json.loads((folder / "result.json").read_text())["ess"] == found["ess"]
+    assert (folder / "torsions.png").read_bytes()[:4] == b"\x89PNG"
+    assert "MMFF94s in vacuum" in (folder / "report.html").read_text()
+    graphs = list(Chem.SDMolSupplier(str(folder / "conformers.sdf"), removeHs=False))
+    assert len(graphs) == 200
+    with np.load(folder / "ensemble.npz", allow_pickle=False) as arrays:
+        assert arrays["positions"].shape == (200, 6, 3) and arrays["weights"].sum() == pytest.approx(1)
+        weight = graphs[7].GetDoubleProp("weight")
+        assert weight == pytest.approx(arrays["weights"][7])
+    again = sample("CO", "--n", "200", "-o", "out")
+    assert again.code == 2 and is_one_sentence(again.err)
+
+
+def test_the_table_says_what_is_known(sample):
+    answer = sample("CO", "--n", "50")
+    assert answer.code == 0
+    assert "population" in answer.out and "effective" in answer.out + answer.err
+
+
+def test_no_averages_of_an_ensemble_that_can_not_be_trusted(sample, monkeypatch):
+    monkeypatch.setattr("ergodica.sampling.conformers.MIXED", 0.5)
+    monkeypatch.setattr("ergodica.sampling.conformers.ROUNDS", 1)
+    answer = sample("CO", "--n", "50", "--json")
+    assert answer.code == 1
+    assert answer.json["reliable"] is False and answer.json["free_energies"] is None
+    assert answer.json["rotors"][0]["populations"] is None
+    assert "No averages" in sample("CO", "--n", "50").err
+
+
+def test_open_stereochemistry_is_said(sample):
+    answer = sample("CC(F)Cl", "--n", "50")
+    assert answer.code == 0 and "not fully given" in answer.out + answer.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (["C(C"], "SMILES"),
+        (["nowhere.sdf"], "no file"),
+        (["CC.O"], "fragments"),
+        (["C[CH2]"], "unpaired"),
+        (["C1CCCCCCCCCCC1"], "ring of 12"),
+        (["C[Se]C"], "no parameters for Se"),
+        (["C1CCCCC1"], "single conformer"),
+        (["CO", "--temperature", "0"], "above 0 K"),
+        (["CO", "--n", "3"], "Between 25"),
+        (["CO", "--reweight", "amber"], "amber"),
+    ],
+)
+def test_bad_input(sample, arguments, hint):
+    answer = sample(*arguments, "--json")
+    assert answer.code == 2 and answer.out == ""
+    assert is_one_sentence(answer.err) and hint in answer.err
