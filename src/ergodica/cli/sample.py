@@ -21,6 +21,7 @@ __all__ = ["sample"]
 
 Field = Literal["mmff94", "mmff94s"]
 FIELDS: dict[str, Any] = {"mmff94": "MMFF94", "mmff94s": "MMFF94s"}
+HALVES = "The two lines of an angle are two halves of the independent runs: where they differ, so much is noise."
 SHOWN = 12
 """Families of conformers in the table."""
 
@@ -178,7 +179,8 @@ def _write(common: Shared, ensemble: Ensemble, record: dict[str, Any]) -> None:
     atomic_write(folder / "ensemble.npz", packed.getvalue())
     atomic_write(folder / "result.json", (json.dumps(plain(record), indent=1, allow_nan=False) + "\n").encode())
     atomic_write(folder / "torsions.png", plot_bytes(figure))
-    text = " ".join((*record["notes"], f"Averages are of the ensemble of {record['ensemble']}, and of nothing else."))
+    bounds = f"Averages are of the ensemble of {record['ensemble']}, and of nothing else."
+    text = " ".join((*record["notes"], bounds, HALVES))
     section = Section(record["smiles"], text, dict(table(record)), (figure,))
     atomic_write(folder / "report.html", render_page(f"Conformers of {record['name']}", [section]))
     say(common, f"Conformers, pictures and report.html are in '{folder}'.")
