@@ -14,24 +14,24 @@ from ergodica import Calculator, load
 from ergodica.dynamics.engine import Engine, momenta_at
 from ergodica.dynamics.options import MDOptions
 from ergodica.dynamics.restart import load_run, save_run
-from ergodica.potentials.m3gnet import M3GNetConfig
-from ergodica.potentials.potential import EnergyScale, Potential
+from ergodica.potentials import EnergyScale, Potential, ViSNetConfig
 from ergodica.system import System
 
-NETWORK = Potential.create(M3GNetConfig(units=8, blocks=1), seed=0, energy_scale=EnergyScale(scale=0.1))
+CONFIG = ViSNetConfig(hidden=8, layers=1, heads=2, num_rbf=8, cutoff=4.2)
+NETWORK = Potential.create(CONFIG, seed=0, energy_scale=EnergyScale(scale=0.1))
 HOT = MDOptions(ensemble="nve", temperature=600.0, timestep=2.0, precision="float64")
 
 
-def silicon(repeat=2):
+def silicon(repeat=1):
     """A crystal with every atom a little off its site."""
     atoms = bulk("Si", cubic=True).repeat(repeat)
     atoms.rattle(0.05, seed=0)
     return System.from_ase(atoms)
 
 
-@pytest.mark.parametrize("ensemble", ["nve", "langevin", "npt"])
+@pytest.mark.parametrize("ensemble", ["nve", "npt"])
 def test_a_run_on_narrow_lists_is_the_run_on_wide_ones(monkeypatch, ensemble):
-    systems = [silicon(1), silicon(2)]
+    systems = [silicon()]
     options = replace(HOT, ensemble=ensemble)
     narrow = Engine(NETWORK, systems, options, skin=0.4)
     assert narrow._narrow is not None and narrow._narrow < narrow._width
@@ -59,16 +59,16 @@ def test_a_network_moves_atoms_as_ase_does():
 def test_a_narrow_list_without_room_is_noticed_and_widened():
     roomy = Engine(NETWORK, [silicon()], HOT)
     tight = Engine(NETWORK, [silicon()], HOT)
-    tight._slots = 24  # an atom has 28 neighbours
+    tight._slots = 12  # an atom has 16 neighbours
     found, expected = tight.advance(40), roomy.advance(40)
-    assert tight._slots >= 28 and len(found.temperature) == 40
+    assert tight._slots >= 16 and len(found.temperature) == 40
     assert found.lists == expected.lists
     np.testing.assert_allclose(tight.motion.positions, roomy.motion.positions, atol=1e-10)
 
 
 def test_a_restarted_run_goes_on_with_the_same_narrow_lists(tmp_path):
     whole = Engine(NETWORK, [silicon()], replace(HOT, precision="float32"))
-    whole._slots = 24
+    whole._slots = 12
     whole.advance(30)
     save_run(tmp_path / "run", whole.options, whole.state(), [0])
     again = Engine(NETWORK, [silicon()], whole.options)

@@ -37,7 +37,7 @@ Variant = Literal["MMFF94", "MMFF94s"]
 
 
 @jax.tree_util.register_dataclass
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Terms:
     """The atoms of each term of one kind [M, k], and its parameters [M, p]."""
 
@@ -46,7 +46,7 @@ class Terms:
 
 
 @jax.tree_util.register_dataclass
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class MMFF94:
     """The energy of a molecule; a pytree, so that molecules with as many terms share a compiled program.
 

@@ -25,7 +25,7 @@ __all__ = ["RigidEnergy", "Torsions", "rigid_energy", "rigid_rotors"]
 
 
 @jax.tree_util.register_dataclass
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Torsions:
     """From dihedral angles to positions and back.
 
@@ -72,7 +72,7 @@ class Torsions:
 
 
 @jax.tree_util.register_dataclass
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class RigidEnergy:
     """The energy of a molecule as a function of its dihedral angles.
 
