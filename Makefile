@@ -22,10 +22,10 @@ demo: venv
 	$(BIN)/python examples/demo.py -o demo-output
 
 test: venv
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-slow: venv
-	$(BIN)/python -m pytest -n 2 -m "slow and not gpu"
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "slow and not gpu"
 
 test-gpu: venv
 	$(BIN)/python -m pytest -m gpu
