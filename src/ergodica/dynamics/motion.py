@@ -308,6 +308,8 @@ def make_block(
         params: Any, batch: Batch, matter: Matter, bath: Thermostat, motion: Motion, steps: Array, skin: Array,
         pbc: Array,
     ) -> Block:  # fmt: skip
+        zero = jnp.zeros((), jnp.int32)
+
         def relisted(batch: Batch, motion: Motion) -> tuple[Batch, Bool[Array, ""]]:
             assert search is not None
             here = replace(batch, positions=motion.positions, cell=motion.cell)
@@ -320,11 +322,10 @@ def make_block(
                 return field_of(config, params, batch, matter)
             return narrow_field_of(config, params, batch, matter, skin, narrow)
 
-        def lacking(batch: Batch, motion: Motion, stale: Array) -> Int[Array, ""]:
-            if narrow is None:
-                return jnp.zeros((), jnp.int32)
+        def lacking(batch: Batch, motion: Motion) -> Int[Array, ""]:
+            assert narrow is not None
             need = _fullest(_near(config, replace(batch, positions=motion.positions, cell=motion.cell)))
-            return jnp.where(stale | (need <= narrow), 0, need)
+            return jnp.where(need <= narrow, 0, need)
 
         def go(carry: tuple[Block, Array, Array]) -> tuple[Block, Array, Array]:
             block, _, fresh = carry
@@ -332,9 +333,12 @@ def make_block(
             new = integrator.step(block.motion, field_with(block.batch, matter), matter, now)
             new = replace(new, step=block.motion.step + 1)
             stale = _stale(config, block.batch, matter, new.positions, new.cell, skin)
-            need = lacking(block.batch, new, stale)
             warmth = temperature(new, matter)
-            good = ~stale & (need == 0) & jnp.all(jnp.isfinite(warmth))  # no number is beyond nothing
+            finite = jnp.all(jnp.isfinite(warmth)) & jnp.all(jnp.isfinite(new.energy))  # no number is beyond nothing
+            good = ~stale & finite
+            need = zero  # a step without room has no finite energy
+            if narrow is not None:
+                need = jax.lax.cond(stale | finite, lambda: zero, lambda: lacking(block.batch, new))
             motion = jax.tree.map(lambda old, later: jnp.where(good, later, old), block.motion, new)
             rows = (warmth, integrator.conserved(new, matter, now))
             kept = [
@@ -348,7 +352,6 @@ def make_block(
             return Block(motion, batch, block.lists + ~good, block.done + good, need, *kept), complete, ~good
 
         empty = jnp.full((length, matter.freedom.shape[0]), jnp.nan, motion.energy.dtype)
-        zero = jnp.zeros((), jnp.int32)
         start = Block(motion, batch, zero, zero, zero, empty, empty)
         carry = (start, jnp.asarray(True), jnp.asarray(False))
         return jax.lax.while_loop(lambda carry: (carry[0].done < steps) & carry[1], go, carry)[0]

@@ -214,12 +214,12 @@ def _drawn(
     steps, walkers, dimensions = angles.shape
     chosen = np.linspace(0, steps * walkers - 1, min(options.count, steps * walkers)).round().astype(int)
     picked = angles.reshape(-1, dimensions)[chosen]
-    positions = np.asarray(energy.torsions.positions(picked.astype(np.float32)), np.float64)
+    positions = np.asarray(jax.jit(energy.torsions.positions)(picked.astype(np.float32)), np.float64)
     own = energies.reshape(-1)[chosen]
     change = np.zeros(len(chosen))
     if options.reweight not in (None, options.force_field):
         other = rigid_energy(molecule, options.reweight)
-        change = np.asarray(other(picked.astype(np.float32)), np.float64) - own
+        change = np.asarray(jax.jit(other)(picked.astype(np.float32)), np.float64) - own
     weighted = reweight(-change / (KB * options.temperature))
     effective, mixing, calls = figures
     exchanged = record.exchanged

@@ -123,9 +123,14 @@ def rigid_energy(molecule: Molecule, variant: Variant = "MMFF94", dtype: type = 
     varies = _changes(np.asarray(torsions.moved), np.asarray(torsions.atoms)[:, 1:3])
     none = jax.tree.map(lambda leaf: leaf[:0], field)
     varying = replace(none, torsions=_kept(field.torsions, varies, (0, 3)), pairs=_kept(field.pairs, varies, (0, 1)))
-    constant = field(torsions.reference) - varying(torsions.reference)
+    constant = _difference(field, varying, torsions.reference)
     found = RigidEnergy(torsions, varying, constant)
     return jax.tree.map(lambda leaf: leaf.astype(dtype) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf, found)
+
+
+@jax.jit
+def _difference(one: MMFF94, other: MMFF94, positions: Float[Array, "N 3"]) -> Float[Array, ""]:
+    return one(positions) - other(positions)
 
 
 def _changes(moved: Bool[np.ndarray, "T N"], axes: Int[np.ndarray, "T 2"]) -> Bool[np.ndarray, "N N"]:
