@@ -41,6 +41,20 @@ def test_a_molecule_becomes_an_ensemble_and_a_folder(sample, tmp_path):
     assert again.code == 2 and is_one_sentence(again.err)
 
 
+def test_diffusion_draws_independent_conformers_with_weights(sample):
+    answer = sample("CCO", "--n", "256", "--method", "diffusion", "--json")
+    assert answer.code == 0
+    found = answer.json
+    assert found["method"] == "diffusion" and found["n"] == 256 and found["exchanged"] == [] and found["folded"] == 0
+    assert found["ess"] > 200 and found["pareto_k"] < 0.7 and found["stereo_kept"] == 1
+    assert sum(found["weights"]) == pytest.approx(1)
+    exchanged = sample("CCO", "--n", "2000", "--json").json
+    for one, other in zip(found["rotors"], exchanged["rotors"], strict=True):
+        for name, share in one["populations"].items():
+            error = np.hypot(one["population_errors"][name], other["population_errors"][name])
+            assert abs(share - other["populations"][name]) < 4 * error + 0.01
+
+
 def test_the_table_says_what_is_known(sample):
     answer = sample("CO", "--n", "50")
     assert answer.code == 0
@@ -75,6 +89,7 @@ def test_open_stereochemistry_is_said(sample):
         (["CO", "--temperature", "0"], "above 0 K"),
         (["CO", "--n", "3"], "Between 25"),
         (["CO", "--reweight", "amber"], "amber"),
+        (["CO", "--method", "diffusion", "-m", "nowhere.safetensors"], "no sampler"),
     ],
 )
 def test_bad_input(sample, arguments, hint):

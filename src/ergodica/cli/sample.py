@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["sample"]
 
 Field = Literal["mmff94", "mmff94s"]
+Method = Literal["exchange", "diffusion"]
 FIELDS: dict[str, Any] = {"mmff94": "MMFF94", "mmff94s": "MMFF94s"}
 HALVES = "The two lines of an angle are two halves of the independent runs: where they differ, so much is noise."
 SHOWN = 12
@@ -34,6 +35,8 @@ def sample(
     temperature: float = 300.0,
     force_field: Annotated[Field, Parameter(alias="-f")] = "mmff94",
     reweight: Field | None = None,
+    method: Method = "exchange",
+    model: Annotated[str, Parameter(alias="-m")] = "physics",
     common: Shared = SHARED,
 ) -> int:
     """Draw conformers of a molecule in thermal equilibrium; exit code 1 if they can't be trusted.
@@ -53,6 +56,11 @@ def sample(
         Energy from which is drawn.
     reweight
         Energy for which weights are given and averages are taken; the same by default.
+    method
+        Monte Carlo with replica exchange, or diffusion by a trained sampler: independent conformers, each with its
+        importance weight.
+    model
+        Sampler for diffusion: the file of a trained one, or physics, which needs no training.
     """
     common.start(check_output=False)
     if common.output is not None:
@@ -62,7 +70,7 @@ def sample(
 
     began = perf_counter()
     target = FIELDS[reweight] if reweight else None
-    options = ConformerOptions(n, temperature, target, FIELDS[force_field], common.seed)
+    options = ConformerOptions(n, temperature, target, FIELDS[force_field], common.seed, method, model)
     known = read_molecule(molecule, seed=common.seed)
     for note in known.notes:
         say(common, note)
@@ -87,6 +95,7 @@ def _record(ensemble: Ensemble) -> dict[str, Any]:
         "smiles": molecule.smiles,
         "notes": molecule.notes,
         "ensemble": f"{target} in vacuum with rigid bonds, angles and rings",
+        "method": options.method,
         "n": len(ensemble.energies),
         "temperature_K": options.temperature,
         "nfe_per_sample": ensemble.calls / len(ensemble.energies),
@@ -94,6 +103,7 @@ def _record(ensemble: Ensemble) -> dict[str, Any]:
         "pareto_k": ensemble.weighted.pareto_k,
         "r_hat": ensemble.mixing,
         "exchanged": ensemble.exchanged,
+        "folded": ensemble.folded,
         "stereo_kept": ensemble.kept_stereo,
         "reliable": trusted,
         "energy_eV": energy[0],
@@ -151,11 +161,15 @@ def _print(common: Shared, ensemble: Ensemble, record: dict[str, Any]) -> None:
     columns = (", ".join(free) or "family", "population / %", "± / %", "free energy / kcal/mol", "conformer")
     title = f"{record['smiles']}: {record['ensemble']}, {record['temperature_K']:g} K"
     emit(common, record, columns, rows, title)
-    judged = f"effective {record['ess']:.0f} of {record['n']}, R̂ {record['r_hat']:.3f}"
+    judged = f"effective {record['ess']:.0f} of {record['n']}"
+    judged += f", R̂ {record['r_hat']:.3f}" if len(record["exchanged"]) else ""
     tail = f", Pareto k̂ {record['pareto_k']:.2f}" if math.isfinite(record["pareto_k"]) else ""
-    say(common, f"{judged}{tail}, {record['nfe_per_sample']:.0f} energies per conformer, {record['seconds']:.1f} s")
+    say(common, f"{judged}{tail}, {record['nfe_per_sample']:.0f} evaluations per conformer, {record['seconds']:.1f} s")
     if not ensemble.reliable:
-        say(common, "No averages are given: independent runs or weights disagree. Draw more conformers (--n).")
+        say(
+            common,
+            "No averages are given: independent runs or weights disagree. Draw more (--n), or by exchange.",
+        )
 
 
 def _write(common: Shared, ensemble: Ensemble, record: dict[str, Any]) -> None:

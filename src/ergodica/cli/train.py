@@ -32,10 +32,14 @@ def train(config: Path, /, *, resume: Flag = False, common: Common = DEFAULTS) -
     """
     common.start(check_output=False)
     from ergodica.dft.training import is_functional
+    from ergodica.sampling.torsion_training import is_sampler
     from ergodica.training import read_config
 
     if is_functional(config):
         _train_functional(config, resume, common)
+        return
+    if is_sampler(config):
+        _train_sampler(config, resume, common)
         return
     run_training(read_config(config), resume, common)
 
@@ -53,6 +57,22 @@ def run_training(config: TrainConfig, resume: bool, common: Common) -> None:
         lambda report: library_train(config, splits, resume=resume, overwrite=common.overwrite, report=report),
         config.run.epochs,
         test,
+        common,
+    )
+
+
+def _train_sampler(path: Path, resume: bool, common: Common) -> None:
+    """Train a sampler of torsions; how good it is, `ergodica sample` says of every molecule."""
+    from ergodica.sampling.torsion_training import parse_sampler_training, train_sampler
+    from ergodica.training.options import read_toml
+
+    config = parse_sampler_training(read_toml(path), str(path))
+    if common.output is not None:
+        config = replace(config, output=str(common.output))
+    shown(
+        lambda report: train_sampler(config, resume=resume, overwrite=common.overwrite, report=report),
+        config.run.epochs,
+        (),
         common,
     )
 
@@ -122,6 +142,8 @@ def _errors(numbers: dict[str, float], prefix: str) -> str:
         ("forces_mae_eV_per_A", "forces", 1e3, " meV/Å"),
         ("energy_mae_eV_per_atom", "energy", 1e3, " meV/atom"),
         ("property_mae", "error", 1.0, ""),
+        ("score_error", "score", 1.0, ""),
+        ("physics_score_error", "physics alone", 1.0, ""),
         ("ground_energy_mae_mHa", "energy", 1.0, " mHa"),
         ("gradient_error_root_mHa", "gradient", 1.0, " √mHa"),
         ("nuclear_gradient_error_mHa_per_Bohr", "nuclear", 1.0, " mHa/Bohr"),

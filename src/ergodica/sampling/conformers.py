@@ -6,18 +6,20 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Literal
 
 import jax
 import numpy as np
 from jaxtyping import Float, Int
 
 from ergodica.errors import InputError, WorkFailed
+from ergodica.sampling.landscape import landscape
 from ergodica.sampling.mmff94 import Variant
 from ergodica.sampling.molecules import Molecule, Rotor
 from ergodica.sampling.reweighting import Reweighted, reweight
 from ergodica.sampling.tempering import Ladder, Tempered, continue_run, start_run
-from ergodica.sampling.torsions import rigid_energy
+from ergodica.sampling.torsion_sampler import draw, load_sampler
+from ergodica.sampling.torsions import rigid_energy, rigid_rotors
 from ergodica.units import KB
 
 __all__ = ["SECTORS", "ConformerOptions", "Ensemble", "Family", "sample_conformers"]
@@ -25,8 +27,11 @@ __all__ = ["SECTORS", "ConformerOptions", "Ensemble", "Family", "sample_conforme
 SECTORS = ("sp", "+sc", "+ac", "ap", "-ac", "-sc")
 """Of dihedral angles around 0, 60, 120, 180, -120 and -60 degrees: syn- and antiperiplanar, -clinal (Klyne, Prelog)."""
 MOST_ROTORS = 16
+Method = Literal["exchange", "diffusion"]
 MIXED = 1.05
 """R̂ below which ladders are taken to agree."""
+FOLDED = 0.01
+"""Share of folded steps below which what they leave out is of no consequence."""
 RECORDS, STRIDE, ROUNDS = 16, 4, 40
 """States and sweeps between them of a round, and rounds after which to stop."""
 
@@ -41,7 +46,8 @@ class ConformerOptions:
         reweight: the force field that weights are for; that which is drawn from by default.
         force_field: from which is drawn.
         seed: of the random numbers.
-        ladder: of temperatures; its lowest is `temperature`.
+        method: Monte Carlo with replica exchange, or a trained sampler, whose samples are independent and have weights.
+        model: name or file of the sampler; the shipped one by default.
     """
 
     count: int = 1000
@@ -49,6 +55,8 @@ class ConformerOptions:
     reweight: Variant | None = None
     force_field: Variant = "MMFF94"
     seed: int = 0
+    method: Method = "exchange"
+    model: str = "physics"
 
     def __post_init__(self) -> None:
         if not LEAST <= self.count <= MOST:
@@ -85,12 +93,13 @@ class Ensemble:
         angles: of the rotors, rad [N, T].
         energies: eV [N].
         positions: Å [N, A, 3].
-        walker: which of the independent ladders each comes from [N].
+        walker: which of the independent ladders each comes from, or of as many parts of independent samples [N].
         effective: number of independent conformers that average as well, all that was recorded taken together.
         mixing: Gelman and Rubin's R̂, the largest of all angles and the energy; 1 where ladders agree.
-        exchanged: shares of exchanges accepted between neighbouring temperatures.
-        calls: evaluations of the energy.
+        exchanged: shares of exchanges accepted between neighbouring temperatures; none without ladders.
+        calls: evaluations of the energy, or of the network.
         weighted: weights for `options.reweight`.
+        folded: share of what a diffusion sampler drew that was left out, because its steps were not one-to-one there.
     """
 
     molecule: Molecule
@@ -104,11 +113,12 @@ class Ensemble:
     exchanged: Float[np.ndarray, " J"]
     calls: int
     weighted: Reweighted
+    folded: float = 0.0
 
     @property
     def reliable(self) -> bool:
-        """Whether averages may be reported: the ladders agree, and the weights are not degenerate."""
-        return self.mixing <= MIXED and self.weighted.reliable
+        """Whether averages may be reported: the ladders agree, hardly a step folded, weights are not degenerate."""
+        return self.mixing <= MIXED and self.folded <= FOLDED and self.weighted.reliable
 
     @cached_property
     def kept_stereo(self) -> float:
@@ -119,12 +129,17 @@ class Ensemble:
         """The mean over the ensemble and its standard error, from what independent ladders disagree about.
 
         Raises:
-            WorkFailed: the ladders do not agree, or the weights are degenerate.
+            WorkFailed: the ladders do not agree, steps folded, or the weights are degenerate.
         """
         if self.mixing > MIXED:
             raise WorkFailed(
                 f"No average is given: independent runs do not agree (R̂ {self.mixing:.2f} > {MIXED}). "
                 "Draw more conformers, or take a higher temperature."
+            )
+        if self.folded > FOLDED:
+            raise WorkFailed(
+                f"No average is given: {100 * self.folded:.1f} % of the steps of the sampler were not one-to-one "
+                f"(> {100 * FOLDED:g} %). Take --method exchange."
             )
         mean = float(self.weighted.average(values))
         return mean, _error_of_mean(values, self.weighted.weights, self.walker)
@@ -185,6 +200,8 @@ def sample_conformers(
     rotors = len(molecule.rotors)
     if rotors > MOST_ROTORS:
         raise InputError(f"{molecule.name} has {rotors} rotors: up to {MOST_ROTORS} can be sampled.")
+    if options.method == "diffusion":
+        return _diffused(molecule, options, report)
     energy = rigid_energy(molecule, options.force_field)
     ladder = Ladder(options.temperature)
     run = start_run(energy, rotors, ladder, jax.random.key(options.seed), SETTLING * rotors)
@@ -199,27 +216,61 @@ def sample_conformers(
     assert record is not None
     sweeps = SETTLING * rotors + STRIDE * len(record.energies)
     calls = sweeps * 2 * rotors * ladder.rungs * ladder.walkers
-    return _drawn(molecule, options, energy, record, (effective, mixing, calls))
+    return _drawn(molecule, options, record, (effective, mixing, calls))
 
 
 SETTLING = 40
 """Sweeps of equilibration for each rotor."""
 
 
+def _diffused(molecule: Molecule, options: ConformerOptions, report: Callable[[float], None]) -> Ensemble:
+    """Independent conformers with importance weights."""
+    sampler = load_sampler(options.model)
+    drawn = draw(
+        sampler,
+        landscape(molecule, options.force_field),
+        options.temperature,
+        options.count,
+        seed=options.seed,
+        report=report,
+    )
+    target = options.reweight or options.force_field
+    energies = drawn.energies if target == options.force_field else _energies(molecule, target, drawn.angles)
+    weighted = reweight(-energies / (KB * options.temperature) - drawn.log_density)
+    positions = _positions(molecule, drawn.angles)
+    part = np.arange(len(energies)) % PARTS
+    nothing = np.zeros(0)
+    return Ensemble(
+        molecule, options, drawn.angles, drawn.energies, positions, part, weighted.effective, 1.0, nothing, drawn.calls,
+        weighted, drawn.folded,
+    )  # fmt: skip
+
+
+PARTS = 64
+"""Of independent samples, to judge errors by."""
+
+
+def _positions(molecule: Molecule, angles: Float[np.ndarray, "N T"]) -> Float[np.ndarray, "N A 3"]:
+    return np.asarray(jax.jit(rigid_rotors(molecule).positions)(angles.astype(np.float32)), np.float64)
+
+
+def _energies(molecule: Molecule, variant: Variant, angles: Float[np.ndarray, "N T"]) -> Float[np.ndarray, " N"]:
+    return np.asarray(jax.jit(rigid_energy(molecule, variant))(angles.astype(np.float32)), np.float64)
+
+
 def _drawn(
-    molecule: Molecule, options: ConformerOptions, energy: Any, record: Tempered, figures: tuple[float, float, int]
+    molecule: Molecule, options: ConformerOptions, record: Tempered, figures: tuple[float, float, int]
 ) -> Ensemble:
     """Conformers evenly spread over what was recorded at the lowest temperature."""
     angles, energies = record.angles[:, 0], record.energies[:, 0]
     steps, walkers, dimensions = angles.shape
     chosen = np.linspace(0, steps * walkers - 1, min(options.count, steps * walkers)).round().astype(int)
     picked = angles.reshape(-1, dimensions)[chosen]
-    positions = np.asarray(jax.jit(energy.torsions.positions)(picked.astype(np.float32)), np.float64)
+    positions = _positions(molecule, picked)
     own = energies.reshape(-1)[chosen]
     change = np.zeros(len(chosen))
     if options.reweight not in (None, options.force_field):
-        other = rigid_energy(molecule, options.reweight)
-        change = np.asarray(jax.jit(other)(picked.astype(np.float32)), np.float64) - own
+        change = _energies(molecule, options.reweight, picked) - own
     weighted = reweight(-change / (KB * options.temperature))
     effective, mixing, calls = figures
     exchanged = record.exchanged

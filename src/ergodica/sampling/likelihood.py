@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 
 from ergodica.sampling.noise import Noise
 from ergodica.sampling.solvers import Denoiser
-from ergodica.sampling.spaces import Space, log_normal, noise_like
+from ergodica.sampling.spaces import Space, noise_like
 
 __all__ = ["LogDensity", "log_density"]
 
@@ -50,7 +50,7 @@ def log_density(
     levels = noise.levels(steps)[::-1]
     exact = probes == 0
     if exact:
-        directions = _basis(space)[:, None] * jnp.ones((1, len(x)) + (1,) * len(space.shape))
+        directions = basis(space)[:, None] * jnp.ones((1, len(x)) + (1,) * len(space.shape))
     else:
         count = probes * len(x)
         key = jax.random.key(0) if key is None else key
@@ -79,14 +79,14 @@ def log_density(
 
     none = jnp.zeros((len(directions), len(x)))
     (end, total), _ = jax.lax.scan(move, (x, none), (levels[:-1], levels[1:]))
-    prior = log_normal(space, end, levels[-1])
+    prior = space.log_prior(end, levels[-1])
     if exact:
         return LogDensity(prior + total.sum(axis=0), jnp.zeros(len(x)))
     error = total.std(axis=0, ddof=1) / jnp.sqrt(probes) if probes > 1 else jnp.full(len(x), jnp.inf)
     return LogDensity(prior + total.mean(axis=0), error)
 
 
-def _basis(space: Space) -> Float[Array, "D ..."]:
+def basis(space: Space) -> Float[Array, "D ..."]:
     """An orthonormal basis of the space."""
     size = math.prod(space.shape)
     projection = space.project(jnp.eye(size).reshape(size, *space.shape)).reshape(size, size)

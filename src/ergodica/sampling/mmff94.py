@@ -22,7 +22,7 @@ from ergodica.units import KCAL_PER_MOL
 if TYPE_CHECKING:
     from ergodica.sampling.molecules import Molecule
 
-__all__ = ["MMFF94", "mmff94"]
+__all__ = ["MMFF94", "charges", "dispersion", "mmff94"]
 
 STIFFNESS = 143.9325
 """kcal/mol/Å² in a mdyn/Å."""
@@ -294,13 +294,23 @@ def _torsions(terms: Terms, places: Places) -> Scalars:
 
 def _dispersion(terms: Terms, places: Places) -> Scalars:
     one, other = _ends(terms.atoms, places)
-    distance, depth, _ = _columns(terms.values)
-    part = _length(one - other) / distance
-    seventh = (1.07 / (part + 0.07)) ** 7
-    return depth * seventh * (1.12 / (part**7 + 0.12) - 2)
+    return dispersion(_length(one - other), terms.values)
 
 
 def _charges(terms: Terms, places: Places) -> Scalars:
     one, other = _ends(terms.atoms, places)
-    *_, charges = _columns(terms.values)
-    return charges / (_length(one - other) + BUFFER)
+    return charges(_length(one - other), terms.values)
+
+
+def dispersion(lengths: Scalars, values: Float[Array, "M 3"]) -> Scalars:
+    """Buffered 14-7 energies of pairs that far apart, kcal/mol, with the values of `MMFF94.pairs`."""
+    distance, depth, _ = _columns(values)
+    part = lengths / distance
+    seventh = (1.07 / (part + 0.07)) ** 7
+    return depth * seventh * (1.12 / (part**7 + 0.12) - 2)
+
+
+def charges(lengths: Scalars, values: Float[Array, "M 3"]) -> Scalars:
+    """Buffered Coulomb energies of pairs that far apart, kcal/mol."""
+    *_, product = _columns(values)
+    return product / (lengths + BUFFER)

@@ -69,7 +69,7 @@ def sample(
         raise InputError(f"{evaluations} evaluations are not one step of {solver}: it needs at least {cost + 1}.")
     levels = noise.levels(steps)
     first, *rest = jax.random.split(key, 1 + steps)
-    start = noise.largest * noise_like(space, first, count)
+    start = space.prior(first, count, noise.largest)
     before = jnp.concatenate([levels[:1], levels[:-2]])
 
     def move(state: tuple[Array, Array], given: _Step) -> tuple[tuple[Array, Array], None]:

@@ -10,11 +10,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-__all__ = ["Centred", "Euclidean", "Space"]
+__all__ = ["Centred", "Euclidean", "Space", "Torus"]
 
 
 class Space(Protocol):
-    """A linear space of samples of a given shape."""
+    """A linear space of samples of a given shape, and the prior that noise of a width leads to."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -26,6 +26,12 @@ class Space(Protocol):
 
     def project(self, x: Float[Array, "B ..."]) -> Float[Array, "B ..."]:
         """The nearest point of the space."""
+
+    def prior(self, key: Array, count: int, width: Float[Array, ""] | float) -> Float[Array, "B ..."]:
+        """Samples of the prior."""
+
+    def log_prior(self, x: Float[Array, "B ..."], width: Float[Array, ""] | float) -> Float[Array, " B"]:
+        """Its log-density."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +49,14 @@ class Euclidean:
         """Every point is one of the space."""
         return x
 
+    def prior(self, key: Array, count: int, width: Float[Array, ""] | float) -> Float[Array, "B ..."]:
+        """A Gaussian about the origin."""
+        return width * noise_like(self, key, count)
+
+    def log_prior(self, x: Float[Array, "B ..."], width: Float[Array, ""] | float) -> Float[Array, " B"]:
+        """Of the Gaussian."""
+        return log_normal(self, x, width)
+
 
 @dataclass(frozen=True)
 class Centred:
@@ -58,6 +72,42 @@ class Centred:
     def project(self, x: Float[Array, "B N D"]) -> Float[Array, "B N D"]:
         """Moves the centre to the origin."""
         return x - x.mean(axis=-2, keepdims=True)
+
+    def prior(self, key: Array, count: int, width: Float[Array, ""] | float) -> Float[Array, "B N D"]:
+        """A Gaussian about the origin."""
+        return width * noise_like(self, key, count)
+
+    def log_prior(self, x: Float[Array, "B N D"], width: Float[Array, ""] | float) -> Float[Array, " B"]:
+        """Of the Gaussian."""
+        return log_normal(self, x, width)
+
+
+@dataclass(frozen=True)
+class Torus:
+    """Angles (rad), on the covering space R^T: scores have the period of a turn, samples may be turns away.
+
+    Attributes:
+        dimensions: number of angles.
+    """
+
+    dimensions: int
+
+    @property
+    def shape(self) -> tuple[int]:
+        """Of one sample."""
+        return (self.dimensions,)
+
+    def project(self, x: Float[Array, "B T"]) -> Float[Array, "B T"]:
+        """Every point is one of the space."""
+        return x
+
+    def prior(self, key: Array, count: int, width: Float[Array, ""] | float) -> Float[Array, "B T"]:
+        """Uniform, as wrapped noise of a few radians is."""
+        return jax.random.uniform(key, (count, self.dimensions), minval=-jnp.pi, maxval=jnp.pi)
+
+    def log_prior(self, x: Float[Array, "B T"], width: Float[Array, ""] | float) -> Float[Array, " B"]:
+        """Of the uniform density."""
+        return jnp.full(len(x), -self.dimensions * math.log(2 * math.pi))
 
 
 def noise_like(space: Space, key: Array, count: int) -> Float[Array, "B ..."]:
