@@ -26,7 +26,7 @@ import numpy as np
 
 from ergodica.files import atomic_write
 from ergodica.sampling.molecules import Molecule, read_molecule
-from ergodica.sampling.references import read_names, reference
+from ergodica.sampling.references import read_names, references
 from ergodica.sampling.reweighting import reweight
 from ergodica.sampling.tempering import Ladder, continue_run, start_run
 from ergodica.sampling.torsion_sampler import draw, load_sampler
@@ -112,7 +112,7 @@ def walk(known: Any, rotors: int, temperature: float, calls: int, seed: int) -> 
 def measured(smiles: str, options: argparse.Namespace) -> dict[str, Any]:
     """Everything about one molecule."""
     molecule, sampler = read_molecule(smiles), load_sampler(options.model)
-    one, other = (reference(smiles, options.references, seed=seed) for seed in (0, 1))
+    one, other = references([smiles], options.references, seeds=(0, 1), packed=options.packed)
     rung, rotors = options.rung, one.rotors
     temperature = float(one.temperatures[rung])
     runs = [histograms(part.angles[rung, :, :rotors]) for part in (one, other)]
@@ -163,10 +163,19 @@ def summary(records: list[dict[str, Any]]) -> dict[str, float]:
     }
 
 
+def kept(path: Path, arguments: dict[str, Any]) -> list[dict[str, Any]]:
+    """What a killed run with the same arguments has measured."""
+    if not path.is_file():
+        return []
+    found = json.loads(path.read_text())
+    return found["records"] if found["arguments"] == arguments else []
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="physics")
     parser.add_argument("--molecules", default="data/conformers/test.smi")
+    parser.add_argument("--packed", default="data/conformers/test_states.npz")
     parser.add_argument("--references", default="runs/references")
     parser.add_argument("--output", type=Path, default=Path("torsions.json"))
     parser.add_argument("--count", type=int, default=1024)
@@ -174,12 +183,16 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=24)
     parser.add_argument("--rung", type=int, default=0, help="of the ladder of temperatures; 0 is 300 K")
     options = parser.parse_args()
-    records = []
+    arguments = {key: value for key, value in vars(options).items() if key not in ("output", "packed", "references")}
+    records = kept(options.output, arguments)
+    known = {record["smiles"] for record in records}
     for smiles in read_names(options.molecules):
+        if smiles in known:
+            continue
         records.append(measured(smiles, options))
         shown = {key: value for key, value in records[-1].items() if key != "diffusion"}
         print(json.dumps(shown | records[-1]["diffusion"][0]), flush=True)
-        found = {"summary": summary(records), "arguments": vars(options) | {"output": str(options.output)}}
+        found = {"summary": summary(records), "arguments": arguments}
         atomic_write(options.output, (json.dumps(found | {"records": records}, indent=1) + "\n").encode())
         if len(records) % 5 == 0:
             jax.clear_caches()  # every program maps memory

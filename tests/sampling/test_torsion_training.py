@@ -11,7 +11,7 @@ import pytest
 from ergodica.errors import InputError
 from ergodica.sampling.landscape import landscape
 from ergodica.sampling.molecules import read_molecule
-from ergodica.sampling.references import _load, _save, draw_reference, read_names
+from ergodica.sampling.references import _load, _save, draw_reference, pack, read_names, references
 from ergodica.sampling.tempering import Ladder
 from ergodica.sampling.torsion_network import TorsionNetworkConfig
 from ergodica.sampling.torsion_sampler import draw, load_sampler
@@ -90,6 +90,18 @@ def test_references_survive_their_file(molecules, tmp_path):
     for a, b in zip(*map(jax.tree.leaves, (molecules[0].known, back.known)), strict=True):
         np.testing.assert_array_equal(a, b)
     np.testing.assert_array_equal(back.torques, molecules[0].torques)
+
+
+def test_packed_states_are_those_that_were_drawn(molecules, tmp_path):
+    pack(tmp_path / "states.npz", {0: molecules}, 32)
+    names = [one.smiles for one in molecules]
+    back = references(names, tmp_path / "one", packed=tmp_path / "states.npz")
+    for one, other in zip(molecules, back, strict=True):
+        turned = np.angle(np.exp(1j * (one.angles[:, :32] - other.angles)))
+        assert other.angles.shape == (2, 32, 4) and np.abs(turned).max() < 1e-4
+        np.testing.assert_allclose(other.torques, one.torques[:, :32], atol=2e-3 * np.abs(one.torques).max())
+    with pytest.raises(InputError, match="no file"):
+        references(names, tmp_path / "two", packed=tmp_path / "nothing.npz")
 
 
 def test_bad_input(tmp_path):

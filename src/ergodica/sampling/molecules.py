@@ -88,6 +88,14 @@ class Molecule:
         rows = [[*(other.GetIdx() for other in atom.GetNeighbors()[:3]), atom.GetIdx()] for atom in found]
         return np.array(rows, int).reshape(-1, 4)
 
+    def moved(self, positions: Float[np.ndarray, "N 3"]) -> Molecule:
+        """The same with another reference geometry (Å); atoms beyond those of the molecule are left out."""
+        from rdkit import Chem
+
+        graph = Chem.Mol(self.graph)
+        graph.GetConformer().SetPositions(np.array(positions[: len(self.numbers)], float))
+        return Molecule(self.name, graph, self.notes)
+
     def stereo_kept(self, positions: Float[np.ndarray, "B N 3"]) -> Bool[np.ndarray, " B"]:
         """Which geometries have every stereocentre and double bond as the reference has it."""
         hands = np.sign(_volumes(positions, self.centres)) == self.handedness

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
+from io import BytesIO
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -16,15 +18,15 @@ from jaxtyping import Float
 
 from ergodica.checkpoint import load_tree, save_tree
 from ergodica.errors import InputError
+from ergodica.files import atomic_write
 from ergodica.sampling.landscape import Landscape, landscape
 from ergodica.sampling.mmff94 import Terms, Variant
 from ergodica.sampling.molecules import read_molecule
 from ergodica.sampling.tempering import Ladder, continue_run, start_run
 from ergodica.sampling.torques import pull
 from ergodica.sampling.torsions import RigidEnergy, Torsions
-from ergodica.units import KB
 
-__all__ = ["Reference", "draw_reference", "read_names", "reference", "references"]
+__all__ = ["Reference", "draw_reference", "pack", "read_names", "references"]
 
 FORMAT = "ergodica-conformers"
 LADDER = Ladder(300.0, 1.35, 6, 32)
@@ -91,38 +93,89 @@ def _torques(known: Landscape, angles: Float[Any, "N T"]) -> Float[Any, "N T"]:
     return pull(known, angles, jnp.zeros(len(angles))).whole.T
 
 
-def reference(smiles: str, folder: str | Path, variant: Variant = "MMFF94", seed: int = 0) -> Reference:
-    """What is kept of a molecule in a folder, drawn if nothing is.
-
-    Raises:
-        InputError: the molecule can't be read, or its file is damaged.
-    """
-    path = _path(folder, smiles, variant, seed)
-    if not path.is_file():
-        _save(path, draw_reference(smiles, variant, seed=seed))
-    return _load(path)
-
-
 def references(
-    names: Sequence[str], folder: str | Path, variant: Variant = "MMFF94", seeds: Sequence[int] = (0,)
+    names: Sequence[str],
+    folder: str | Path,
+    variant: Variant = "MMFF94",
+    seeds: Sequence[int] = (0,),
+    packed: str | Path = "",
 ) -> list[Reference]:
-    """Those of many molecules, seed by seed; a killed run goes on where it stood.
+    """Of many molecules, seed by seed: from files in a folder, else from packed states, else drawn.
+
+    A killed run goes on where it stood.
+
+    Args:
+        names: SMILES.
+        folder: where files of one molecule each are, and are put.
+        variant: of the force field.
+        seeds: of independent runs.
+        packed: a file of `pack`.
 
     Raises:
-        InputError: as `reference`.
+        InputError: a molecule can't be read, or a file is damaged.
     """
     found, drawn = [], 0
-    for smiles, seed in product(names, seeds):
-        fresh = not _path(folder, smiles, variant, seed).is_file()
-        found.append(reference(smiles, folder, variant, seed))
-        drawn += fresh
-        if fresh and drawn % FRESH == 0:
-            jax.clear_caches()  # programs map memory, and a process has so many maps only
+    with _opened(packed) as states:
+        for smiles, seed in product(names, seeds):
+            path, name = _path(folder, smiles, variant, seed), f"{seed} {variant} {smiles}"
+            fresh = not path.is_file()
+            if fresh and name + " angles" in states:
+                _save(path, _unpacked(smiles, variant, states, name))
+            elif fresh:
+                _save(path, draw_reference(smiles, variant, seed=seed))
+            found.append(_load(path))
+            drawn += fresh
+            if fresh and drawn % FRESH == 0:
+                jax.clear_caches()  # programs map memory, and a process has so many maps only
     return found
 
 
 FRESH = 16
 """Molecules drawn between two clearings of compiled programs."""
+
+
+def pack(path: str | Path, kept: Mapping[int, Sequence[Reference]], count: int, variant: Variant = "MMFF94") -> None:
+    """Write geometries and the first states of molecules as one small file; their energies are found again.
+
+    Args:
+        path: an npz file.
+        kept: by the seed of the run.
+        count: states of each temperature.
+        variant: of the force field.
+    """
+    arrays: dict[str, Any] = {}
+    for seed, several in kept.items():
+        for one in several:
+            name, turns = f"{seed} {variant} {one.smiles}", one.angles[:, :count, : one.rotors] / (2 * np.pi)
+            arrays[name + " angles"] = np.round(turns % 1 * STEPS_OF_A_TURN).astype(np.uint16)
+            arrays[name + " positions"] = np.asarray(one.known.energy.torsions.reference, np.float32)
+            arrays[name + " temperatures"] = one.temperatures
+    buffer = BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    atomic_write(Path(path), buffer.getvalue())
+
+
+STEPS_OF_A_TURN = 2**16 - 1
+
+
+def _opened(packed: str | Path) -> Any:
+    """The arrays of a packed file; none without one."""
+    if not packed:
+        return nullcontext({})
+    if not Path(packed).is_file():
+        raise InputError(f"There is no file '{packed}' with states.")
+    return np.load(packed, allow_pickle=False)
+
+
+def _unpacked(smiles: str, variant: Variant, states: Any, name: str) -> Reference:
+    molecule = read_molecule(smiles).moved(states[name + " positions"])
+    known = landscape(molecule, variant)
+    angles = states[name + " angles"].astype(np.float32) * (2 * np.pi / STEPS_OF_A_TURN)
+    if angles.shape[-1] != len(molecule.rotors):
+        raise InputError(f"{smiles} has {len(molecule.rotors)} rotors, its packed states have {angles.shape[-1]}.")
+    angles = np.pad(angles, ((0, 0), (0, 0), (0, len(known.valid) - angles.shape[-1])))
+    torques = jax.lax.map(lambda part: _torques(known, part), jnp.asarray(angles))
+    return Reference(smiles, known, states[name + " temperatures"], angles, np.asarray(torques))
 
 
 def _path(folder: str | Path, smiles: str, variant: Variant, seed: int) -> Path:
@@ -148,8 +201,3 @@ def _landscape(tree: dict[str, Any]) -> Landscape:
     energy |= {"torsions": Torsions(**energy["torsions"]), "pairs": Terms(**energy["pairs"])}
     energy["constant"] = energy["constant"].reshape(())
     return Landscape(**tree | {"energy": RigidEnergy(**energy)})
-
-
-def beta(temperatures: Float[np.ndarray, " K"] | Sequence[float]) -> Float[np.ndarray, " K"]:
-    """1/kT, 1/eV."""
-    return 1 / (KB * np.asarray(temperatures))

@@ -21,7 +21,7 @@ from ergodica.units import KCAL_PER_MOL
 __all__ = ["BLUNT", "Pull", "pull"]
 
 SHARP = 2.0
-BLUNT = (1.5, 4.0)
+BLUNT = (4.0, 8.0)
 """Lengths that are added in quadrature to distances, Å for a rad of noise: what turns move atoms by. The first is for
 the whole energy, the others for what several rotors decide together, which move atoms further."""
 

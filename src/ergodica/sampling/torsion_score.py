@@ -41,6 +41,8 @@ COARSE = 0.3
 """Noise beyond which what several rotors decide together is left to the network."""
 SOFT = 0.2
 """Width (rad) by which scores are made dimensionless where there is less noise."""
+FADING = 0.12
+"""Noise below which corrections fade."""
 LARGEST = 4.0
 """Dimensionless scores beyond which torques are cut short."""
 EXACT = 3
@@ -84,8 +86,8 @@ def view(
     width = jnp.sqrt(sigma**2 + SOFT**2)
     valid = jnp.broadcast_to(known.valid, angles.shape)
     seen = _seen(known, density, three, torque, beta, sigma)._replace(valid=valid)
-    unsure = known.valid.sum() > EXACT
-    return View(seen, _physics(density, three, torque, beta, sigma).T * valid, unsure / width[:, None])
+    unsure = (known.valid.sum() > EXACT) * sigma**2 / (sigma**2 + FADING**2)
+    return View(seen, _physics(density, three, torque, beta, sigma).T * valid, (unsure / width)[:, None])
 
 
 class Three(NamedTuple):

@@ -39,7 +39,8 @@ class MoleculeData:
     Attributes:
         train: file of SMILES, one at the beginning of each line.
         validation: SMILES for choosing the best step.
-        references: folder of equilibrium states; what is missing there is drawn.
+        packed: file of equilibrium states that come with the package's data.
+        references: folder of equilibrium states of one molecule each; what is neither there nor packed is drawn.
         force_field: whose ensembles are drawn.
         states: of a molecule in a batch.
         draws: how often an epoch has each molecule.
@@ -47,6 +48,7 @@ class MoleculeData:
 
     train: str = ""
     validation: str = ""
+    packed: str = ""
     references: str = "runs/references"
     force_field: Variant = "MMFF94"
     states: int = 64
@@ -78,7 +80,8 @@ class SamplerTraining:
         record = asdict(self)
         for key in ("output", "info"):
             record.pop(key)
-        record["data"].pop("references")
+        for key in ("references", "packed"):
+            record["data"].pop(key)
         record["run"] = {key: record["run"][key] for key in ("batch_size", "steps_per_call", "seed")}
         return record
 
@@ -114,7 +117,8 @@ def train_sampler(
     def make() -> SamplerTask:
         data = config.data
         sets = [
-            references(read_names(names), data.references, data.force_field) for names in (data.train, data.validation)
+            references(read_names(names), data.references, data.force_field, packed=data.packed)
+            for names in (data.train, data.validation)
         ]
         return SamplerTask(config, *sets)
 
