@@ -23,9 +23,10 @@ def list_(*, common: Common = DEFAULTS) -> None:
     from ergodica.checkpoint import read_header
     from ergodica.dft.learned import shipped_functionals
     from ergodica.potentials import shipped
+    from ergodica.sampling.torsion_sampler import shipped_samplers
 
     records = []
-    for name, path in (shipped() | shipped_functionals()).items():
+    for name, path in (shipped() | shipped_functionals() | shipped_samplers()).items():
         info = read_header(path)["info"]
         card = {key: info[key] for key in ("elements", "level_of_theory", "training_data", "licence")}
         records.append({"name": name, "path": path, **card})
@@ -36,7 +37,7 @@ def list_(*, common: Common = DEFAULTS) -> None:
 
 
 def show(name: str, /, *, common: Common = DEFAULTS) -> None:
-    """Print the card of a model: a potential or a density functional.
+    """Print the card of a model: a potential, a density functional or a sampler.
 
     Parameters
     ----------
@@ -46,10 +47,16 @@ def show(name: str, /, *, common: Common = DEFAULTS) -> None:
     from ergodica.checkpoint import read_header
     from ergodica.dft.learned import FORMAT, shipped_functionals
     from ergodica.potentials import load
+    from ergodica.sampling.torsion_sampler import FORMAT as SAMPLER
+    from ergodica.sampling.torsion_sampler import shipped_samplers
 
-    path = shipped_functionals().get(name, Path(name))
-    if path.is_file() and read_header(path).get("format") == FORMAT:
+    path = (shipped_functionals() | shipped_samplers()).get(name, Path(name))
+    header = read_header(path) if path.is_file() else {}
+    if header.get("format") == FORMAT:
         card = _functional_card(path)
+    elif header.get("format") == SAMPLER:
+        keys = ("force_field", "temperatures", "config")
+        card = {**header["info"], "kind": header["kind"], "path": path, **{key: header[key] for key in keys}}
     else:
         card = _card(load(name, **common.parameters()))
     emit(common, card, ("", card["name"]), _rows(card))
