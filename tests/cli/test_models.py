@@ -12,6 +12,7 @@ from ergodica import load, predict
 from ergodica.dft.learned import shipped_functionals
 from ergodica.potentials import shipped
 from ergodica.potentials.importing import import_checkpoint
+from ergodica.sampling.torsion_sampler import shipped_samplers
 from ergodica.system import System
 from tests.cli.conftest import is_one_sentence
 from tests.helpers.golden import m3gnet_state, visnet_state
@@ -123,13 +124,16 @@ def test_import_of_something_else(ergodica, tmp_path, tree):
 def test_list_is_what_ships(ergodica):
     for arguments in (["models"], ["models", "list"]):
         answer = ergodica(*arguments, "--json", model=False)
-        assert answer.code == 0 and [record["name"] for record in answer.json] == [*shipped(), *shipped_functionals()]
+        names = [*shipped(), *shipped_functionals(), *shipped_samplers()]
+        assert answer.code == 0 and [record["name"] for record in answer.json] == names
 
 
 def test_show(ergodica):
     card = ergodica("models", "show", "{f}/tiny.safetensors", "--json", model=False).json
     assert card["name"] == "tiny" and card["cutoff_A"] == 5.0 and card["config"]["hidden"] == 16
     assert "silu" in ergodica("models", "show", "{f}/tiny.safetensors", model=False).out
+    sampler = ergodica("models", "show", "torsions-mmff94", "--json", model=False).json
+    assert sampler["kind"] == "torsion-sampler" and sampler["temperatures"][0] == 300 and sampler["licence"] == "MIT"
     missing = ergodica("models", "show", "nothing", model=False)
     assert missing.code == 2 and is_one_sentence(missing.err)
 
