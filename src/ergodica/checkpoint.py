@@ -23,7 +23,7 @@ from ergodica.potentials.potential import CONFIGS, EnergyScale, Info, ModelConfi
 from ergodica.potentials.property import PropertyConfig
 from ergodica.potentials.sum import SumConfig
 
-__all__ = ["load_model", "load_tree", "read_header", "save_model", "save_tree"]
+__all__ = ["load_model", "load_shaped", "load_tree", "read_header", "save_model", "save_tree"]
 
 MODEL_FORMAT = "ergodica-model"
 VERSION = 1
@@ -93,6 +93,21 @@ def load_tree(path: str | Path, template: Any = None) -> tuple[Any, dict[str, An
         odd = sorted(set(names) ^ set(arrays))[0]
         raise InputError(f"'{path}' does not fit: '{odd}' is on one side only. It belongs to another configuration.")
     return jax.tree_util.tree_unflatten(structure, [arrays[name] for name in names]), header
+
+
+def load_shaped(path: str | Path, template: Any) -> Any:
+    """Read arrays into the structure of a template, whose shapes they must fit.
+
+    Raises:
+        InputError: as `load_tree`, or an array has another size.
+    """
+    tree = load_tree(path, template)[0]
+    for found, wanted in zip(jax.tree.leaves(tree), jax.tree.leaves(template), strict=True):
+        if np.size(found) != np.prod(wanted.shape, dtype=int):
+            raise InputError(
+                f"'{path}' is inconsistent: an array of shape {found.shape} does not fit its configuration."
+            )
+    return jax.tree.map(lambda leaf, like: np.asarray(leaf).reshape(like.shape), tree, template)
 
 
 def _nested(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ergodica.sampling.landscape import GRID, grid_angles, landscape
+from ergodica.sampling.landscape import grid_angles, landscape
 from ergodica.sampling.marginals import factors, marginals, trios
 from ergodica.sampling.molecules import read_molecule
 from ergodica.sampling.torques import pull
@@ -46,7 +46,7 @@ def random_params(config=SMALL):
 def test_the_energy_is_the_sum_of_its_parts():
     """With two rotors there is nothing else."""
     known = landscape(read_molecule("CCO"))
-    grid = grid_angles(GRID)
+    grid = grid_angles()
     first, second = np.meshgrid(grid, grid, indexing="ij")
     angles = np.stack([first, second], axis=-1).reshape(-1, 2).astype(np.float32)
     whole = np.asarray(jax.jit(known.energy)(angles)).reshape(first.shape)

@@ -57,7 +57,7 @@ def sample(
     reweight
         Energy for which weights are given and averages are taken; the same by default.
     method
-        Monte Carlo with replica exchange, or diffusion by a trained sampler: independent conformers, each with its
+        Monte Carlo with replica exchange, or diffusion: independent conformers, each with its
         importance weight.
     model
         Sampler for diffusion: the file of a trained one, or physics, which needs no training.
@@ -166,10 +166,7 @@ def _print(common: Shared, ensemble: Ensemble, record: dict[str, Any]) -> None:
     tail = f", Pareto k̂ {record['pareto_k']:.2f}" if math.isfinite(record["pareto_k"]) else ""
     say(common, f"{judged}{tail}, {record['nfe_per_sample']:.0f} evaluations per conformer, {record['seconds']:.1f} s")
     if not ensemble.reliable:
-        say(
-            common,
-            "No averages are given: independent runs or weights disagree. Draw more (--n), or by exchange.",
-        )
+        say(common, "No averages are given: independent runs or weights disagree. Draw more (--n), or by exchange.")
 
 
 def _write(common: Shared, ensemble: Ensemble, record: dict[str, Any]) -> None:

@@ -31,16 +31,14 @@ def train(config: Path, /, *, resume: Flag = False, common: Common = DEFAULTS) -
         Continue from the last checkpoint, if there is one.
     """
     common.start(check_output=False)
-    from ergodica.dft.training import is_functional
-    from ergodica.sampling.torsion_training import is_sampler
+    from ergodica.dft.training import is_functional, parse_functional_training, train_functional
+    from ergodica.sampling.torsion_training import is_sampler, parse_sampler_training, train_sampler
     from ergodica.training import read_config
 
     if is_functional(config):
-        _train_functional(config, resume, common)
-        return
+        return _train_other(config, parse_functional_training, train_functional, resume, common)
     if is_sampler(config):
-        _train_sampler(config, resume, common)
-        return
+        return _train_other(config, parse_sampler_training, train_sampler, resume, common)
     run_training(read_config(config), resume, common)
 
 
@@ -61,32 +59,17 @@ def run_training(config: TrainConfig, resume: bool, common: Common) -> None:
     )
 
 
-def _train_sampler(path: Path, resume: bool, common: Common) -> None:
-    """Train a sampler of torsions; how good it is, `ergodica sample` says of every molecule."""
-    from ergodica.sampling.torsion_training import parse_sampler_training, train_sampler
+def _train_other(
+    path: Path, parse: Callable[..., Any], train: Callable[..., Outcome], resume: bool, common: Common
+) -> None:
+    """Train what is no potential; there is no test set, as its errors are those of what is made with it."""
     from ergodica.training.options import read_toml
 
-    config = parse_sampler_training(read_toml(path), str(path))
+    config = parse(read_toml(path), str(path))
     if common.output is not None:
         config = replace(config, output=str(common.output))
     shown(
-        lambda report: train_sampler(config, resume=resume, overwrite=common.overwrite, report=report),
-        config.run.epochs,
-        (),
-        common,
-    )
-
-
-def _train_functional(path: Path, resume: bool, common: Common) -> None:
-    """Train a density functional; there is no test set, as its errors are those of minimised densities."""
-    from ergodica.dft.training import parse_functional_training, train_functional
-    from ergodica.training.options import read_toml
-
-    config = parse_functional_training(read_toml(path), str(path))
-    if common.output is not None:
-        config = replace(config, output=str(common.output))
-    shown(
-        lambda report: train_functional(config, resume=resume, overwrite=common.overwrite, report=report),
+        lambda report: train(config, resume=resume, overwrite=common.overwrite, report=report),
         config.run.epochs,
         (),
         common,

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from ergodica.checkpoint import load_tree, read_header, save_tree
+from ergodica.checkpoint import load_shaped, read_header, save_tree
 from ergodica.config import from_dict
 from ergodica.dft.atomic_reference import AtomicReference, at_ground, mixed_shells, reference_energy
 from ergodica.dft.functionals import Semilocal
@@ -203,12 +203,7 @@ def load_functional(name_or_path: str | Path) -> tuple[LearnedFunctional, Info]:
         raise InputError(f"'{path}' was written by a newer Ergodica: upgrade with 'pip install -U ergodica'.")
     config = from_dict(FunctionalConfig, header["config"], f"{path}: config")
     template = jax.eval_shape(lambda: fresh_functional(config, jax.random.key(0)))
-    functional = load_tree(path, template)[0]
-    wrong = [a.shape for a, b in zip(jax.tree.leaves(functional), jax.tree.leaves(template), strict=True)
-             if np.size(a) != np.prod(b.shape, dtype=int)]  # fmt: skip
-    if wrong:
-        raise InputError(f"'{path}' is inconsistent: an array of shape {wrong[0]} does not fit its configuration.")
-    functional = jax.tree.map(lambda leaf, like: np.asarray(leaf).reshape(like.shape), functional, template)
+    functional = load_shaped(path, template)
     return functional, from_dict(Info, header["info"], f"{path}: info")
 
 

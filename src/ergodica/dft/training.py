@@ -34,7 +34,7 @@ from ergodica.errors import InputError
 from ergodica.nn.geometry import soft_norm
 from ergodica.potentials.potential import Info
 from ergodica.training.loop import Outcome, run_task
-from ergodica.training.options import OptimizerOptions, RunOptions, read_toml
+from ergodica.training.options import OptimizerOptions, RunOptions, model_kind
 
 __all__ = ["FunctionalTask", "FunctionalTraining", "parse_functional_training", "train_functional"]
 
@@ -116,8 +116,7 @@ KIND = "density-functional"
 
 def is_functional(path: str | Path) -> bool:
     """Whether a TOML file describes the training of a functional: `[model] kind = "density-functional"`."""
-    model = read_toml(path).get("model", {})
-    return isinstance(model, Mapping) and model.get("kind") == KIND
+    return model_kind(path) == KIND
 
 
 def parse_functional_training(table: Mapping[str, Any], where: str) -> FunctionalTraining:

@@ -47,7 +47,7 @@ class ConformerOptions:
         force_field: from which is drawn.
         seed: of the random numbers.
         method: Monte Carlo with replica exchange, or a trained sampler, whose samples are independent and have weights.
-        model: name or file of the sampler; the shipped one by default.
+        model: of diffusion: `physics`, or the name or file of a trained sampler.
     """
 
     count: int = 1000

@@ -39,7 +39,7 @@ class Landscape:
         energy: of the dihedral angles.
         single: of each rotor alone, on the grid, eV [T, G].
         double: of two rotors, less what they have alone, eV [T, T, G, G].
-        triple: of the three rotors of `triples`, less what they have alone and by twos, eV [P, H, H, H].
+        triple: of the three rotors of `triples`, less what they have alone and by twos, eV [P, G, G, G].
         triples: which rotors; of padding all the same [P, 3].
         several: 1 for atom pairs whose energy is on no grid: four rotors or more move them, or three that are not among
             the `triples`, which hold the strongest [M].
@@ -74,9 +74,9 @@ def landscape(molecule: Molecule, variant: Variant = "MMFF94") -> Landscape:
     single = np.zeros((rotors, GRID), np.float32)
     double = np.zeros((rotors, rotors, GRID, GRID), np.float32)
     for one in range(real):
-        single[one] = _grid(energy, moving, (one,), GRID)
+        single[one] = _grid(energy, moving, (one,))
     for one, other in combinations(range(real), 2):
-        double[one, other] = _grid(energy, moving, (one, other), GRID)
+        double[one, other] = _grid(energy, moving, (one, other))
         double[other, one] = double[one, other].T
     triple, triples = _strongest(energy, moving)
     on_grid = [(moving[row].all(axis=0) & (count == 3)) for row in triples if len({*row}) == 3]
@@ -96,9 +96,9 @@ def landscape(molecule: Molecule, variant: Variant = "MMFF94") -> Landscape:
     return Landscape(energy, *(jnp.asarray(part) for part in parts))
 
 
-def grid_angles(points: int) -> Float[np.ndarray, " G"]:
+def grid_angles() -> Float[np.ndarray, " G"]:
     """Points of the grids, rad."""
-    return 2 * np.pi * np.arange(points) / points
+    return 2 * np.pi * np.arange(GRID) / GRID
 
 
 def triples_of(rotors: int) -> int:
@@ -114,13 +114,13 @@ def _moving(energy: RigidEnergy, changed: Bool[np.ndarray, "R N N"]) -> Bool[np.
     return found & np.asarray(energy.pairs.values)[:, 1:].any(axis=1)
 
 
-def _grid(energy: RigidEnergy, moving: Bool[np.ndarray, "T M"], rotors: tuple[int, ...], points: int) -> np.ndarray:
+def _grid(energy: RigidEnergy, moving: Bool[np.ndarray, "T M"], rotors: tuple[int, ...]) -> np.ndarray:
     """Energies (eV) of the pairs that just these rotors move, and of one rotor's own torsion terms, on a grid."""
     chosen = moving[list(rotors)].all(axis=0) & (moving.sum(axis=0) == len(rotors))
-    axes = np.meshgrid(*[grid_angles(points)] * len(rotors), indexing="ij")
+    axes = np.meshgrid(*[grid_angles()] * len(rotors), indexing="ij")
     found = np.zeros(axes[0].shape)
     if len(rotors) == 1:
-        angles = np.broadcast_to(axes[0][:, None], (points, len(energy.harmonics)))
+        angles = np.broadcast_to(axes[0][:, None], (GRID, len(energy.harmonics)))
         found = np.asarray(energy.turning(jnp.asarray(angles)))[:, rotors[0]].astype(float)
     if chosen.any():
         atoms, values = np.asarray(energy.pairs.atoms)[chosen], np.asarray(energy.pairs.values)[chosen]
@@ -144,7 +144,7 @@ def _strongest(
     found = []
     for three in combinations(range(rotors), 3):
         if np.any(moving[list(three)].all(axis=0) & (count == 3)):
-            grid = _grid(energy, moving, three, GRID)
+            grid = _grid(energy, moving, three)
             found.append((float(np.minimum(grid - np.median(grid), 0.3).std()), three, grid))
     for place, (_, three, grid) in enumerate(sorted(found, key=lambda one: -one[0])[:kept]):
         triple[place], triples[place] = grid, three

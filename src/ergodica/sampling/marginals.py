@@ -186,7 +186,7 @@ def _log_and_slope(density: Array, slope: Array) -> tuple[Array, Array]:
 def _kernels(angles: Float[Array, "R B"], sigma: Float[Array, " B"], wider: tuple[float, ...]) -> tuple[Array, Array]:
     """Wrapped normal densities at the points of the grid, summing to 1, and their derivatives with the angle."""
     widths = jnp.sqrt(jnp.sqrt(sigma**4 + FINEST**4) + jnp.asarray(wider)[:, None] ** 2)  # [L, B]
-    away = angles[:, None] - jnp.asarray(grid_angles(GRID), angles.dtype)[:, None]  # [R, G, B]
+    away = angles[:, None] - jnp.asarray(grid_angles(), angles.dtype)[:, None]  # [R, G, B]
     away = away - 2 * jnp.pi * jnp.round(away / (2 * jnp.pi))
     turns = 2 * jnp.pi * jnp.arange(-IMAGES, IMAGES + 1).reshape(-1, 1, 1, 1)
     scaled = (away + turns) / widths[:, None, None, None]  # [L, I, R, G, B]

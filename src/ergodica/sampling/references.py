@@ -10,6 +10,7 @@ from io import BytesIO
 from itertools import product
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import jax
 import jax.numpy as jnp
@@ -24,7 +25,7 @@ from ergodica.sampling.mmff94 import Terms, Variant
 from ergodica.sampling.molecules import read_molecule
 from ergodica.sampling.tempering import Ladder, continue_run, start_run
 from ergodica.sampling.torques import pull
-from ergodica.sampling.torsions import RigidEnergy, Torsions
+from ergodica.sampling.torsions import NONE, RigidEnergy, Torsions, padded
 
 __all__ = ["Reference", "draw_reference", "pack", "read_names", "references"]
 
@@ -83,9 +84,14 @@ def draw_reference(smiles: str, variant: Variant = "MMFF94", ladder: Ladder = LA
     run = start_run(known.energy, rotors, ladder, jax.random.key(seed), SETTLING * rotors)
     _, record = continue_run(known.energy, run, ladder, RECORDS, 1 + rotors)
     angles = np.moveaxis(record.angles, 1, 0).reshape(ladder.rungs, -1, rotors)
-    angles = np.pad(angles, ((0, 0), (0, 0), (0, len(known.valid) - rotors))).astype(np.float32)
+    return _completed(smiles, known, ladder.temperatures, angles)
+
+
+def _completed(smiles: str, known: Landscape, temperatures: np.ndarray, angles: np.ndarray) -> Reference:
+    """With padding and torques."""
+    angles = padded(angles, NONE, NONE, (0, len(known.valid) - angles.shape[-1])).astype(np.float32)
     torques = jax.lax.map(lambda part: _torques(known, part), jnp.asarray(angles))
-    return Reference(smiles, known, ladder.temperatures, angles, np.asarray(torques))
+    return Reference(smiles, known, temperatures, angles, np.asarray(torques))
 
 
 @jax.jit
@@ -164,7 +170,10 @@ def _opened(packed: str | Path) -> Any:
         return nullcontext({})
     if not Path(packed).is_file():
         raise InputError(f"There is no file '{packed}' with states.")
-    return np.load(packed, allow_pickle=False)
+    try:
+        return np.load(packed, allow_pickle=False)
+    except (OSError, ValueError, BadZipFile) as error:
+        raise InputError(f"'{packed}' is not a complete npz file ({error}): fetch or pack it again.") from error
 
 
 def _unpacked(smiles: str, variant: Variant, states: Any, name: str) -> Reference:
@@ -173,9 +182,7 @@ def _unpacked(smiles: str, variant: Variant, states: Any, name: str) -> Referenc
     angles = states[name + " angles"].astype(np.float32) * (2 * np.pi / STEPS_OF_A_TURN)
     if angles.shape[-1] != len(molecule.rotors):
         raise InputError(f"{smiles} has {len(molecule.rotors)} rotors, its packed states have {angles.shape[-1]}.")
-    angles = np.pad(angles, ((0, 0), (0, 0), (0, len(known.valid) - angles.shape[-1])))
-    torques = jax.lax.map(lambda part: _torques(known, part), jnp.asarray(angles))
-    return Reference(smiles, known, states[name + " temperatures"], angles, np.asarray(torques))
+    return _completed(smiles, known, states[name + " temperatures"], angles)
 
 
 def _path(folder: str | Path, smiles: str, variant: Variant, seed: int) -> Path:

@@ -18,13 +18,23 @@ from jaxtyping import Array, Float
 from ergodica.errors import InputError
 from ergodica.units import KB
 
-__all__ = ["Ladder", "Run", "Tempered", "continue_run", "start_run"]
+__all__ = ["Ladder", "Run", "Tempered", "check_temperature", "continue_run", "start_run"]
 
 Energy: TypeAlias = Callable[[Float[Array, "B T"]], Float[Array, " B"]]
 """Of dihedral angles (rad), eV; a pytree."""
 
 AIM, TUNING = 0.35, 0.3
 """Share of local moves that should be accepted, and how fast step lengths are tuned to that."""
+
+
+def check_temperature(temperature: float) -> None:
+    """Refuse what is none.
+
+    Raises:
+        InputError: it is not above 0 K.
+    """
+    if not np.isfinite(temperature) or temperature <= 0:
+        raise InputError(f"The temperature must be above 0 K, not {temperature:g}.")
 
 
 @dataclass(frozen=True)
@@ -44,8 +54,7 @@ class Ladder:
     walkers: int = 64
 
     def __post_init__(self) -> None:
-        if not np.isfinite(self.temperature) or self.temperature <= 0:
-            raise InputError(f"The temperature must be above 0 K, not {self.temperature:g}.")
+        check_temperature(self.temperature)
 
     @property
     def temperatures(self) -> Float[np.ndarray, " K"]:

@@ -13,13 +13,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ergodica.checkpoint import load_tree, read_header, save_tree
+from ergodica.checkpoint import load_shaped, read_header, save_tree
 from ergodica.config import from_dict
 from ergodica.errors import InputError
 from ergodica.potentials.potential import Info
 from ergodica.sampling.flow import flow
 from ergodica.sampling.landscape import Landscape
 from ergodica.sampling.spaces import Torus
+from ergodica.sampling.tempering import check_temperature
 from ergodica.sampling.torsion_network import Seen, TorsionNetwork, TorsionNetworkConfig
 from ergodica.sampling.torsion_score import EVEN, NOISE, ODD, PAIR_EVEN, PAIR_ODD, TorsionScore, torsion_score
 from ergodica.units import KB
@@ -85,11 +86,7 @@ def load_sampler(name_or_path: str | Path) -> TorsionSampler:
         raise InputError(f"'{path}' was written by a newer Ergodica: upgrade with 'pip install -U ergodica'.")
     config = from_dict(TorsionNetworkConfig, header["config"], f"{path}: config")
     template = jax.eval_shape(lambda: fresh_params(config, jax.random.key(0)))
-    params = load_tree(path, template)[0]
-    for found, wanted in zip(jax.tree.leaves(params), jax.tree.leaves(template), strict=True):
-        if found.size != np.prod(wanted.shape, dtype=int):
-            raise InputError(f"'{path}' is inconsistent: an array of shape {found.shape} does not fit.")
-    params = jax.tree.map(lambda leaf, like: np.asarray(leaf).reshape(like.shape), params, template)
+    params = load_shaped(path, template)
     low, high = header["temperatures"]
     info = from_dict(Info, header["info"], f"{path}: info")
     return TorsionSampler(config, params, (low, high), header["force_field"], info)
@@ -142,8 +139,9 @@ def draw(
         report: is told what part is done.
 
     Raises:
-        InputError: the temperature is not one that the sampler was trained for.
+        InputError: the temperature is not positive, or not one that the sampler was trained for.
     """
+    check_temperature(temperature)
     low, high = sampler.temperatures
     if not low <= temperature <= high:
         raise InputError(f"The sampler was trained between {low:g} and {high:g} K, not for {temperature:g} K.")

@@ -7,9 +7,8 @@ torques -∂U/∂θ/kT where noise fades.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -84,10 +83,9 @@ def view(
     density, torque = marginals(given, angles, sigma), pull(known, angles, sigma)
     three = _by_rotors(density, trios(given, angles, sigma), given.triples)
     width = jnp.sqrt(sigma**2 + SOFT**2)
-    valid = jnp.broadcast_to(known.valid, angles.shape)
-    seen = _seen(known, density, three, torque, beta, sigma)._replace(valid=valid)
     unsure = (known.valid.sum() > EXACT) * sigma**2 / (sigma**2 + FADING**2)
-    return View(seen, _physics(density, three, torque, beta, sigma).T * valid, (unsure / width)[:, None])
+    physics = _physics(density, three, torque, beta, sigma).T * known.valid
+    return View(_seen(known, density, three, torque, beta, sigma), physics, (unsure / width)[:, None])
 
 
 class Three(NamedTuple):
@@ -167,12 +165,8 @@ def _seen(known: Landscape, density: Marginals, three: Three, torque: Pull, beta
         last(odd),
         jnp.concatenate([pair_even, bonds], axis=-1),
         last(jnp.arcsinh(width * pair_odd)),
-        known.valid,
+        jnp.broadcast_to(known.valid, (len(sigma), rotors)),
     )
-
-
-Score: TypeAlias = Callable[[Float[Array, "B T"], Float[Array, ""]], Float[Array, "B T"]]
-"""Of noisy angles, at a level of noise."""
 
 
 @jax.tree_util.register_dataclass

@@ -24,7 +24,7 @@ from ergodica.sampling.torsion_network import TorsionNetwork, TorsionNetworkConf
 from ergodica.sampling.torsion_sampler import TorsionSampler, fresh_params, load_sampler, save_sampler
 from ergodica.sampling.torsion_score import EXACT, NOISE, view
 from ergodica.training.loop import Outcome, run_task
-from ergodica.training.options import OptimizerOptions, RunOptions, read_toml
+from ergodica.training.options import OptimizerOptions, RunOptions, model_kind
 
 __all__ = ["SamplerTask", "SamplerTraining", "is_sampler", "parse_sampler_training", "train_sampler"]
 
@@ -91,8 +91,7 @@ KIND = "torsion-sampler"
 
 def is_sampler(path: str | Path) -> bool:
     """Whether a TOML file describes the training of a sampler: `[model] kind = "torsion-sampler"`."""
-    model = read_toml(path).get("model", {})
-    return isinstance(model, Mapping) and model.get("kind") == KIND
+    return model_kind(path) == KIND
 
 
 def parse_sampler_training(table: Mapping[str, Any], where: str) -> SamplerTraining:

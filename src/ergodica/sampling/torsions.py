@@ -264,6 +264,6 @@ def resized(energy: RigidEnergy, sizes: tuple[int, ...]) -> RigidEnergy:
 NONE = (0, 0)
 
 
-def padded(values: Array, *more: tuple[int, int], **options: Any) -> Any:
+def padded(values: Array | np.ndarray, *more: tuple[int, int], **options: Any) -> Any:
     """By so many rows before and after, axis by axis."""
     return np.pad(np.asarray(values), more, **options)

@@ -247,6 +247,12 @@ def read_config(path: str | Path) -> TrainConfig:
     return parse_config(read_toml(path), str(path))
 
 
+def model_kind(path: str | Path) -> str | None:
+    """What a TOML file says of the model that is to be trained: `[model] kind`."""
+    model = read_toml(path).get("model", {})
+    return model.get("kind") if isinstance(model, Mapping) else None
+
+
 def read_toml(path: str | Path) -> dict[str, Any]:
     """The tables of a TOML file.
 
