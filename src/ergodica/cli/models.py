@@ -23,7 +23,7 @@ def list_(*, common: Common = DEFAULTS) -> None:
     from ergodica.checkpoint import read_header
     from ergodica.dft.learned import shipped_functionals
     from ergodica.potentials import shipped
-    from ergodica.sampling.torsion_sampler import shipped_samplers
+    from ergodica.sampling.sampler_file import shipped_samplers
 
     records = []
     for name, path in (shipped() | shipped_functionals() | shipped_samplers()).items():
@@ -47,15 +47,15 @@ def show(name: str, /, *, common: Common = DEFAULTS) -> None:
     from ergodica.checkpoint import read_header
     from ergodica.dft.learned import FORMAT, shipped_functionals
     from ergodica.potentials import load
-    from ergodica.sampling.torsion_sampler import FORMAT as SAMPLER
-    from ergodica.sampling.torsion_sampler import shipped_samplers
+    from ergodica.sampling.sampler_file import FORMAT as SAMPLER
+    from ergodica.sampling.sampler_file import shipped_samplers
 
     path = (shipped_functionals() | shipped_samplers()).get(name, Path(name))
     header = read_header(path) if path.is_file() else {}
     if header.get("format") == FORMAT:
         card = _functional_card(path)
     elif header.get("format") == SAMPLER:
-        keys = ("force_field", "temperatures", "config")
+        keys = [key for key in ("force_field", "temperatures", "target", "noise", "config") if key in header]
         card = {**header["info"], "kind": header["kind"], "path": path, **{key: header[key] for key in keys}}
     else:
         card = _card(load(name, **common.parameters()))

@@ -32,6 +32,7 @@ def train(config: Path, /, *, resume: Flag = False, common: Common = DEFAULTS) -
     """
     common.start(check_output=False)
     from ergodica.dft.training import is_functional, parse_functional_training, train_functional
+    from ergodica.sampling.particle_training import is_particles, parse_particle_training, train_particles
     from ergodica.sampling.torsion_training import is_sampler, parse_sampler_training, train_sampler
     from ergodica.training import read_config
 
@@ -39,6 +40,8 @@ def train(config: Path, /, *, resume: Flag = False, common: Common = DEFAULTS) -
         return _train_other(config, parse_functional_training, train_functional, resume, common)
     if is_sampler(config):
         return _train_other(config, parse_sampler_training, train_sampler, resume, common)
+    if is_particles(config):
+        return _train_other(config, parse_particle_training, train_particles, resume, common)
     run_training(read_config(config), resume, common)
 
 

@@ -13,21 +13,22 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ergodica.checkpoint import load_shaped, read_header, save_tree
+from ergodica.checkpoint import load_shaped
 from ergodica.config import from_dict
 from ergodica.errors import InputError
 from ergodica.potentials.potential import Info
 from ergodica.sampling.flow import flow
 from ergodica.sampling.landscape import Landscape
+from ergodica.sampling.sampler_file import read_sampler_header, sampler_path, save_sampler_tree
 from ergodica.sampling.spaces import Torus
 from ergodica.sampling.tempering import check_temperature
 from ergodica.sampling.torsion_network import Seen, TorsionNetwork, TorsionNetworkConfig
 from ergodica.sampling.torsion_score import EVEN, NOISE, ODD, PAIR_EVEN, PAIR_ODD, TorsionScore, torsion_score
 from ergodica.units import KB
 
-__all__ = ["DrawnAngles", "TorsionSampler", "draw", "fresh_params", "load_sampler", "save_sampler"]
+__all__ = ["KIND", "DrawnAngles", "TorsionSampler", "draw", "fresh_params", "load_sampler", "save_sampler"]
 
-FORMAT, VERSION = "ergodica-sampler", 1
+KIND = "torsion-sampler"
 PHYSICS = "physics"
 BATCH, STEPS = 256, 24
 """Samples of a call of the device, and steps of Heun's rule."""
@@ -63,7 +64,7 @@ def save_sampler(path: str | Path, sampler: TorsionSampler) -> None:
     """Write a sampler as one model file."""
     record = asdict(sampler)
     params = record.pop("params")
-    save_tree(path, params, {"format": FORMAT, "version": VERSION, "kind": "torsion-sampler", **record})
+    save_sampler_tree(path, KIND, params, record)
 
 
 def load_sampler(name_or_path: str | Path) -> TorsionSampler:
@@ -74,28 +75,14 @@ def load_sampler(name_or_path: str | Path) -> TorsionSampler:
     """
     if name_or_path == PHYSICS:
         return TorsionSampler(TorsionNetworkConfig(), None, (0.0, np.inf), "any", Info(name=PHYSICS))
-    shipped = shipped_samplers()
-    path = shipped.get(str(name_or_path), Path(name_or_path))
-    if not path.is_file():
-        known = ", ".join([PHYSICS, *shipped])
-        raise InputError(f"There is no sampler '{name_or_path}': give a file or one of {known}.")
-    header = read_header(path)
-    if header.get("format") != FORMAT:
-        raise InputError(f"'{path}' holds '{header.get('format')}', not a sampler.")
-    if header.get("version", 0) > VERSION:
-        raise InputError(f"'{path}' was written by a newer Ergodica: upgrade with 'pip install -U ergodica'.")
+    path = sampler_path(name_or_path, PHYSICS)
+    header = read_sampler_header(path, KIND)
     config = from_dict(TorsionNetworkConfig, header["config"], f"{path}: config")
     template = jax.eval_shape(lambda: fresh_params(config, jax.random.key(0)))
     params = load_shaped(path, template)
     low, high = header["temperatures"]
     info = from_dict(Info, header["info"], f"{path}: info")
     return TorsionSampler(config, params, (low, high), header["force_field"], info)
-
-
-def shipped_samplers() -> dict[str, Path]:
-    """Samplers that come with the package, by name."""
-    folder = Path(__file__).parent.parent / "weights" / "samplers"
-    return {path.stem: path for path in sorted(folder.glob("*.safetensors"))}
 
 
 @dataclass(frozen=True)

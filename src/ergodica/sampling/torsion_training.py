@@ -21,7 +21,7 @@ from ergodica.sampling.mmff94 import Variant
 from ergodica.sampling.references import Reference, read_names, references
 from ergodica.sampling.torsion_feed import TorsionBatch, TorsionFeed, TorsionTargets
 from ergodica.sampling.torsion_network import TorsionNetwork, TorsionNetworkConfig
-from ergodica.sampling.torsion_sampler import TorsionSampler, fresh_params, load_sampler, save_sampler
+from ergodica.sampling.torsion_sampler import KIND, TorsionSampler, fresh_params, load_sampler, save_sampler
 from ergodica.sampling.torsion_score import EXACT, NOISE, view
 from ergodica.training.loop import Outcome, run_task
 from ergodica.training.options import OptimizerOptions, RunOptions, model_kind
@@ -84,9 +84,6 @@ class SamplerTraining:
             record["data"].pop(key)
         record["run"] = {key: record["run"][key] for key in ("batch_size", "steps_per_call", "seed")}
         return record
-
-
-KIND = "torsion-sampler"
 
 
 def is_sampler(path: str | Path) -> bool:

@@ -1,0 +1,267 @@
+"""Training of particle samplers with the one loop of the package: from the energy alone, by states of a walk on it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from ergodica.config import from_dict
+from ergodica.errors import InputError
+from ergodica.potentials.potential import Info
+from ergodica.sampling.hamiltonian import Walk, Walked, walk
+from ergodica.sampling.noise import Noise
+from ergodica.sampling.particle_network import ParticleNetworkConfig
+from ergodica.sampling.particle_sampler import KIND, ParticleSampler, load_particles, particles, save_particles
+from ergodica.sampling.particle_score import fresh_params
+from ergodica.sampling.spaces import Centred
+from ergodica.training.data import Chunk, stacked
+from ergodica.training.loop import Outcome, run_task
+from ergodica.training.options import OptimizerOptions, RunOptions, model_kind
+
+__all__ = ["ParticleTask", "ParticleTraining", "is_particles", "parse_particle_training", "train_particles"]
+
+
+@dataclass(frozen=True)
+class ParticleData:
+    """What is learnt from.
+
+    Attributes:
+        target: name of the system, one of `ergodica.sampling.targets.PARTICLES`.
+        walk: that gives states to learn from; one of another seed and an eighth as many chains validates.
+        seed: of the walks.
+        steps: of an epoch.
+        smallest: level of noise where sampling ends, in units of length.
+        largest: where it starts, in widths of the data.
+        rho: how much denser levels are at small noise.
+    """
+
+    target: str = "dw4"
+    walk: Walk = field(default_factory=Walk)
+    seed: int = 0
+    steps: int = 200
+    smallest: float = 0.01
+    largest: float = 30.0
+    rho: float = 7.0
+
+
+@dataclass(frozen=True)
+class ParticleTraining:
+    """Everything that defines the training of a sampler of particles.
+
+    Attributes:
+        model: architecture.
+        data: the system and how to walk in it.
+        optimizer: how.
+        run: how long; its batches are of states.
+        info: card of the result; errors are filled in.
+        output: folder of checkpoints, metrics and the final model.
+    """
+
+    model: ParticleNetworkConfig = field(default_factory=ParticleNetworkConfig)
+    data: ParticleData = field(default_factory=ParticleData)
+    optimizer: OptimizerOptions = field(default_factory=OptimizerOptions)
+    run: RunOptions = field(default_factory=RunOptions)
+    info: Info = field(default_factory=Info)
+    output: str = "runs/particles"
+
+    def defining(self) -> dict[str, Any]:
+        """What must not change between the parts of one run (length and rhythm may)."""
+        record = asdict(self)
+        for key in ("output", "info"):
+            record.pop(key)
+        record["run"] = {key: record["run"][key] for key in ("batch_size", "steps_per_call", "seed")}
+        return record
+
+
+def is_particles(path: str | Path) -> bool:
+    """Whether a TOML file describes the training of a sampler of particles: `[model] kind = "particle-sampler"`."""
+    return model_kind(path) == KIND
+
+
+def parse_particle_training(table: Mapping[str, Any], where: str) -> ParticleTraining:
+    """Build the configuration from nested dictionaries.
+
+    Raises:
+        InputError: unknown key (with a suggestion) or wrong type.
+    """
+    model = {key: value for key, value in dict(table.get("model", {})).items() if key != "kind"}
+    return from_dict(ParticleTraining, {**table, "model": model}, where)
+
+
+def train_particles(
+    config: ParticleTraining,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    report: Callable[[dict[str, float]], None] | None = None,
+) -> Outcome:
+    """Train a sampler of particles; arguments and errors are those of `ergodica.training.train`."""
+
+    def make() -> ParticleTask:
+        data, target = config.data, particles(config.data.target)
+        fewer = replace(data.walk, chains=max(1, data.walk.chains // 8))
+        return ParticleTask(config, walk(target, data.walk, seed=data.seed), walk(target, fewer, seed=data.seed + 1))
+
+    return run_task(make, config.output, resume, overwrite, report)
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class NoisyStates:
+    """Positions with noise.
+
+    Attributes:
+        x: positions about their centre [B, N, D].
+        sigma: width of the noise [B].
+    """
+
+    x: Float[Array, "B N D"]
+    sigma: Float[Array, " B"]
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class CleanStates:
+    """What they were made of.
+
+    Attributes:
+        noise: of unit width [B, N, D].
+        forces: of the states without noise, kT per unit of length [B, N, D].
+    """
+
+    noise: Float[Array, "B N D"]
+    forces: Float[Array, "B N D"]
+
+
+@dataclass(frozen=True)
+class ParticleFeed:
+    """Yields the chunks of an epoch: random states with noise of levels spread evenly in their logarithm.
+
+    Attributes:
+        walked: states.
+        noise: levels.
+        batch_size: states of a batch.
+        batches: of an epoch.
+        length: batches of a chunk.
+        devices: batches of a step.
+    """
+
+    walked: Walked
+    noise: Noise
+    batch_size: int
+    batches: int
+    length: int
+    devices: int = 1
+
+    def steps(self) -> int:
+        """Optimiser steps of an epoch."""
+        return self.batches
+
+    def plan(self, rng: np.random.Generator | None) -> list[list[int]]:
+        """Seeds of the batches of each chunk; without `rng` always the same."""
+        rng = rng or np.random.default_rng(0)
+        seeds = rng.integers(2**32, size=self.batches * self.devices).tolist()
+        span = self.length * self.devices
+        return [seeds[start : start + span] for start in range(0, len(seeds), span)]
+
+    def chunk(self, *planned: int) -> Chunk:
+        """Make one planned chunk."""
+        return stacked([self._batch(seed) for seed in planned], self.length, self.devices)  # type: ignore[misc]
+
+    def _batch(self, seed: int) -> tuple[NoisyStates, CleanStates]:
+        rng, size = np.random.default_rng(seed), self.batch_size
+        x, forces = (part.reshape(-1, *part.shape[2:]) for part in (self.walked.x, self.walked.forces))
+        rows = rng.integers(len(x), size=size)
+        place = (rng.permutation(size) + rng.uniform(size=size)) / size
+        low, high = np.log([self.noise.smallest, self.noise.largest])
+        sigma = np.exp(low + place * (high - low)).astype(np.float32)
+        noise = rng.normal(size=x[rows].shape)
+        noise = (noise - noise.mean(axis=1, keepdims=True)).astype(np.float32)
+        return NoisyStates(x[rows] + sigma[:, None, None] * noise, sigma), CleanStates(noise, forces[rows])  # type: ignore[arg-type]
+
+
+class Errors(NamedTuple):
+    """Sums over a batch of squared errors of the score, times σ², over degrees of freedom, and how many samples."""
+
+    loss: Float[Array, ""]
+    squared: Float[Array, ""]
+    samples: Float[Array, ""]
+    batches: Float[Array, ""]
+
+
+class ParticleTask:
+    """A sampler of particles and states of its system.
+
+    Args:
+        config: what to do.
+        train: states to learn from.
+        validation: states to choose the best step by.
+
+    Raises:
+        InputError: there are too few states for a batch.
+    """
+
+    members = 0
+
+    def __init__(self, config: ParticleTraining, train: Walked, validation: Walked) -> None:
+        data = config.data
+        self.config, self.train, self.validation = config, train, validation
+        width, force = (float(np.sqrt(np.mean(part.astype(float) ** 2))) for part in (train.x, train.forces))
+        if not width > 0:
+            raise InputError("All states of the walk are one: nothing can be learnt from them.")
+        noise = Noise(data.smallest, data.largest * width, data.rho)
+        shape = particles(data.target).shape
+        params = jax.tree.map(np.asarray, fresh_params(config.model, shape, jax.random.key(config.run.seed)))
+        self.sampler = ParticleSampler(data.target, config.model, noise, width, params)
+        self.params, self.trainable = params, jax.tree.map(lambda _: 1.0, params)
+        self.space, self.clean = Centred(shape), 1.0 / force
+        self.fingerprint = hashlib.sha256(train.x.tobytes() + validation.x.tobytes()).hexdigest()
+
+    def loaders(self, devices: int) -> tuple[ParticleFeed, ParticleFeed]:
+        """Batches to train on and to validate with."""
+        size, length, noise = self.config.run.batch_size, self.config.run.steps_per_call, self.sampler.noise
+        training = ParticleFeed(self.train, noise, size, self.config.data.steps, length, devices)
+        return training, ParticleFeed(self.validation, noise, size, VALIDATED, length)
+
+    def loss(self, params: Any, batch: NoisyStates, targets: CleanStates, *_: Array) -> tuple[Array, Errors]:
+        """Mean over samples and degrees of freedom of σ² times the squared error of the score.
+
+        Two unbiased targets are mixed as for torsions (`torsion_training`): the force of the clean state where σ is
+        below the length that the mean force goes with, and -noise/σ above.
+        """
+        sigma = batch.sigma[:, None, None]
+        score = (self.sampler.denoiser(params)(batch.x, batch.sigma) - batch.x) / sigma**2
+        share = self.clean**2 / (sigma**2 + self.clean**2)
+        target = share * targets.forces - (1 - share) * targets.noise / sigma
+        squared = jnp.sum(sigma**2 * (score - target) ** 2) / self.space.dimensions
+        samples = jnp.asarray(float(len(batch.x)))
+        loss = squared / samples
+        return loss, Errors(loss, squared, samples, jnp.ones(()))
+
+    def summary(self, errors: Errors) -> dict[str, float]:
+        """Means of summed errors by name; most of them is the noise of the targets."""
+        mean = float(errors.squared) / max(float(errors.samples), 1.0)
+        return {"loss": mean, "score_error": mean}
+
+    def save(self, path: Path, params: Any, errors: dict[str, float]) -> None:
+        """Write the sampler with its card."""
+        info = self.config.info
+        calls = {"energy_calls": float(self.train.calls + self.validation.calls)}
+        card = replace(info, errors={**info.errors, **errors, **calls})
+        save_particles(path, replace(self.sampler, params=params, info=card))
+
+    def load(self, path: Path) -> Any:
+        """Parameters out of a model file."""
+        return load_particles(path).params
+
+
+VALIDATED = 40
+"""Batches that validate."""
