@@ -55,6 +55,26 @@ def test_diffusion_draws_independent_conformers_with_weights(sample):
             assert abs(share - other["populations"][name]) < 4 * error + 0.01
 
 
+def test_particles_are_drawn_with_even_weights(sample, tmp_path):
+    """The mean energy of DW4 is -22.55 kT (Hamiltonian Monte Carlo)."""
+    answer = sample("dw4", "--n", "256", "--method", "diffusion", "--json", "-o", "out")
+    assert answer.code == 0
+    found = answer.json
+    assert (
+        found["ess"] > 0.8 * 256 and found["pareto_k"] < 0.7 and found["folded"] == 0 and found["energy_calls"] == 256
+    )
+    assert found["energy_kT"] == pytest.approx(-22.55, abs=0.5)
+    with np.load(tmp_path / "out" / "ensemble.npz", allow_pickle=False) as arrays:
+        assert arrays["positions"].shape == (256, 4, 2) and arrays["weights"].sum() == pytest.approx(1)
+    for arguments in (
+        ("dw4",),
+        ("lj13", "--method", "diffusion", "-m", "dw4"),
+        ("dw4", "--method", "diffusion", "--n", "0"),
+    ):
+        answer = sample(*arguments)
+        assert answer.code == 2 and is_one_sentence(answer.err)
+
+
 def test_the_table_says_what_is_known(sample):
     answer = sample("CO", "--n", "50")
     assert answer.code == 0

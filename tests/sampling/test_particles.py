@@ -29,7 +29,6 @@ from ergodica.sampling.particle_training import (
     is_particles,
     parse_particle_training,
 )
-from ergodica.sampling.reweighting import reweight
 from ergodica.sampling.targets import PARTICLES, DoubleWells, LennardJonesCluster
 from ergodica.sampling.torsion_sampler import load_sampler
 from ergodica.training.loop import run_task
@@ -178,14 +177,6 @@ def test_training_improves_on_pair_forces(states, tmp_path):
     outcome = run_task(lambda: task, config.output)
     after, _ = task.loss(task.load(outcome.checkpoint), batch, targets)
     assert float(after) < 0.8 * float(before)
-
-
-@pytest.mark.parametrize(("name", "share", "steps"), [("dw4", 0.8, 24)])
-def test_weights_of_the_shipped_sampler_are_even(name, share, steps):
-    sampler = load_particles(name)
-    drawn = draw_particles(sampler, 128, steps=steps)
-    weighted = reweight(-drawn.energies - drawn.log_density)
-    assert weighted.effective > share * 128 and weighted.pareto_k < 0.7 and drawn.folded < 0.01
 
 
 def test_bad_input(tmp_path):

@@ -13,6 +13,8 @@ from cyclopts import Parameter
 from ergodica.cli.common import SHARED, Shared
 from ergodica.cli.failures import DONE, FAILED
 from ergodica.cli.output import emit, plain, progress, say
+from ergodica.cli.particles import sample_particles
+from ergodica.errors import InputError
 
 if TYPE_CHECKING:
     from ergodica.sampling.conformers import Ensemble
@@ -47,7 +49,8 @@ def sample(
     Parameters
     ----------
     molecule
-        SMILES, or an SDF or MOL file, of which the first molecule counts.
+        SMILES, or an SDF or MOL file, of which the first molecule counts; or, for diffusion, dw4 or
+        lj13: particles in two or three dimensions that papers on samplers measure themselves by.
     n
         Number of conformers.
     temperature
@@ -60,11 +63,18 @@ def sample(
         Monte Carlo with replica exchange, or diffusion: independent conformers, each with its
         importance weight.
     model
-        Sampler for diffusion: the file of a trained one, or physics, which needs no training.
+        Sampler for diffusion: the file of a trained one, or physics, which needs no training (for
+        particles the shipped one).
     """
     common.start(check_output=False)
     if common.output is not None:
         common.claim_folder(common.output)
+    from ergodica.sampling.targets import PARTICLES
+
+    if molecule in PARTICLES:
+        if method != "diffusion":
+            raise InputError(f"{molecule} is sampled by diffusion only: add --method diffusion.")
+        return sample_particles(molecule, n, model, common)
     from ergodica.sampling.conformers import ConformerOptions, sample_conformers
     from ergodica.sampling.molecules import read_molecule
 

@@ -1,0 +1,94 @@
+"""`ergodica sample dw4`: systems of particles that papers on samplers measure themselves by."""
+
+from __future__ import annotations
+
+import json
+import math
+from io import BytesIO
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+from ergodica.cli.common import Shared
+from ergodica.cli.failures import DONE, FAILED
+from ergodica.cli.output import emit, plain, progress, say
+from ergodica.errors import InputError
+
+if TYPE_CHECKING:
+    from ergodica.sampling.particle_sampler import DrawnParticles
+    from ergodica.sampling.reweighting import Reweighted
+
+__all__ = ["sample_particles"]
+
+
+def sample_particles(name: str, n: int, model: str, common: Shared) -> int:
+    """Draw positions with their weights; exit code 1 if the weights are degenerate.
+
+    Args:
+        name: of the system.
+        n: how many.
+        model: trained sampler; the name of the system if "physics".
+        common: options of every verb.
+
+    Raises:
+        InputError: the sampler is of another system.
+    """
+    from ergodica.sampling.particle_sampler import draw_particles, load_particles
+    from ergodica.sampling.reweighting import reweight
+
+    began = perf_counter()
+    if n < 1:
+        raise InputError(f"At least one sample must be drawn, not {n}.")
+    sampler = load_particles(name if model == "physics" else model)
+    if sampler.target != name:
+        raise InputError(f"The sampler '{model}' was trained on {sampler.target}, not on {name}.")
+    with progress(common) as bar:
+        task = bar.add_task("sampling", total=100)
+        drawn = draw_particles(
+            sampler, n, seed=common.seed, report=lambda part: bar.update(task, completed=round(100 * part))
+        )
+    weighted = reweight(-drawn.energies - drawn.log_density)
+    record = {**_record(name, n, drawn, weighted), "seconds": perf_counter() - began}
+    if common.output is not None:
+        _write(common, drawn, weighted, record)
+    hidden = ("weights",)
+    rows = [(key.replace("_", " "), value) for key, value in record.items() if key not in hidden]
+    emit(common, record, ("", name), rows)
+    if not record["reliable"]:
+        say(common, "No averages are given: weights are degenerate.")
+    return DONE if record["reliable"] else FAILED
+
+
+def _record(name: str, n: int, drawn: DrawnParticles, weighted: Reweighted) -> dict[str, Any]:
+    import numpy as np
+
+    trusted = weighted.reliable
+    return {
+        "target": name,
+        "n": n,
+        "nfe_per_sample": drawn.calls / n,
+        "energy_calls": n,
+        "ess": weighted.effective,
+        "pareto_k": weighted.pareto_k if math.isfinite(weighted.pareto_k) else None,
+        "folded": drawn.folded,
+        "reliable": trusted,
+        "energy_kT": float(weighted.average(np.where(weighted.weights > 0, drawn.energies, 0.0))) if trusted else None,
+        "log_partition": weighted.log_mean if trusted else None,
+        "log_partition_error": weighted.log_mean_error if trusted else None,
+        "weights": weighted.weights,
+    }
+
+
+def _write(common: Shared, drawn: DrawnParticles, weighted: Reweighted, record: dict[str, Any]) -> None:
+    """Positions, energies, densities and weights, and the result."""
+    import numpy as np
+
+    from ergodica.files import atomic_write
+
+    folder = common.output
+    assert folder is not None
+    packed = BytesIO()
+    arrays = {"energies": drawn.energies, "log_density": drawn.log_density, "weights": weighted.weights}
+    np.savez_compressed(packed, positions=drawn.x, **arrays)  # type: ignore[arg-type]
+    atomic_write(folder / "ensemble.npz", packed.getvalue())
+    atomic_write(folder / "result.json", (json.dumps(plain(record), indent=1, allow_nan=False) + "\n").encode())
+    say(common, f"Positions and weights are in '{folder}'.")
