@@ -64,6 +64,8 @@ def test_particles_are_drawn_with_even_weights(sample, tmp_path):
         found["ess"] > 0.8 * 256 and found["pareto_k"] < 0.7 and found["folded"] == 0 and found["energy_calls"] == 256
     )
     assert found["energy_kT"] == pytest.approx(-22.55, abs=0.5)
+    assert (tmp_path / "out" / "ensemble.png").read_bytes()[:4] == b"\x89PNG"
+    assert "by weight" in (tmp_path / "out" / "report.html").read_text()
     with np.load(tmp_path / "out" / "ensemble.npz", allow_pickle=False) as arrays:
         assert arrays["positions"].shape == (256, 4, 2) and arrays["weights"].sum() == pytest.approx(1)
     for arguments in (

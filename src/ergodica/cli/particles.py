@@ -82,7 +82,10 @@ def _write(common: Shared, drawn: DrawnParticles, weighted: Reweighted, record: 
     """Positions, energies, densities and weights, and the result."""
     import numpy as np
 
-    from ergodica.files import atomic_write
+    from ergodica.cli.crystals import table
+    from ergodica.files import atomic_write, plot_bytes
+    from ergodica.report.page import Section, render_page
+    from ergodica.sampling.plots import plot_particles
 
     folder = common.output
     assert folder is not None
@@ -91,4 +94,9 @@ def _write(common: Shared, drawn: DrawnParticles, weighted: Reweighted, record: 
     np.savez_compressed(packed, positions=drawn.x, **arrays)  # type: ignore[arg-type]
     atomic_write(folder / "ensemble.npz", packed.getvalue())
     atomic_write(folder / "result.json", (json.dumps(plain(record), indent=1, allow_nan=False) + "\n").encode())
-    say(common, f"Positions and weights are in '{folder}'.")
+    figure = plot_particles(drawn, weighted)
+    atomic_write(folder / "ensemble.png", plot_bytes(figure))
+    text = "Averages are by weight; where the weights are degenerate none are given."
+    section = Section(record["target"], text, dict(table(record)), (figure,))
+    atomic_write(folder / "report.html", render_page(f"Ensemble of {record['target']}", [section]))
+    say(common, f"Positions, weights, pictures and report.html are in '{folder}'.")

@@ -6,6 +6,7 @@ from math import ceil
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy.spatial.distance import pdist
 
 from ergodica.properties.plots import BLUE, GREY, ORANGE, new_figure
 from ergodica.units import KB
@@ -15,8 +16,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from ergodica.sampling.conformers import Ensemble
+    from ergodica.sampling.particle_sampler import DrawnParticles
+    from ergodica.sampling.reweighting import Reweighted
 
-__all__ = ["plot_ensemble"]
+__all__ = ["plot_ensemble", "plot_particles"]
 
 ACROSS = 4
 BINS = 36
@@ -59,3 +62,28 @@ def _energy(axis: Axes, ensemble: Ensemble) -> None:
     axis.set_yticks([])
     axis.set_title("energy", fontsize=9)
     axis.set_xlabel("above the least / kT", fontsize=8)
+
+
+def plot_particles(drawn: DrawnParticles, weighted: Reweighted) -> Figure:
+    """Distances between particles and energies, as drawn and by weight, and the weights themselves."""
+    figure = new_figure(10.4, 2.8)
+    axes = figure.subplots(1, 3)
+    lengths = np.array([pdist(x) for x in drawn.x])
+    shares = np.repeat(weighted.weights, lengths.shape[1])
+    found = np.isfinite(drawn.energies)
+    pictures = (
+        ("distance between two particles", lengths.ravel(), shares),
+        ("energy / kT", drawn.energies[found], weighted.weights[found]),
+    )
+    for axis, (label, values, weights) in zip(axes, pictures, strict=False):
+        edges = np.linspace(values.min(), np.quantile(values, 0.999), 61)
+        for counted, color, name in ((None, GREY, "as drawn"), (weights, BLUE, "by weight")):
+            axis.stairs(*np.histogram(values, edges, weights=counted, density=True), color=color, label=name)
+        axis.set_xlabel(label, fontsize=9)
+        axis.set_yticks([])
+    axes[0].legend(fontsize=8, frameon=False)
+    axes[2].hist(np.log10(np.maximum(weighted.weights * len(weighted.weights), 1e-4)), bins=40, color=ORANGE)
+    axes[2].set_xlabel("log₁₀ of weight over mean weight", fontsize=9)
+    axes[2].set_yticks([])
+    figure.suptitle(f"{weighted.effective:.0f} of {len(drawn.x)} samples count", fontsize=10)
+    return figure
