@@ -47,6 +47,7 @@ def test_the_centre_of_mass_has_no_density():
     np.testing.assert_allclose(drawn.log_density, expected, atol=0.05)
 
 
+@pytest.mark.slow
 def test_on_a_torus_the_weights_give_the_partition_function():
     """Of propane's two rotors, with physics alone."""
     beta = 1 / (KB * 300)
