@@ -146,8 +146,8 @@ class LennardJonesCluster:
     """Lennard-Jones particles held together (Köhler, Klein and Noé 2020).
 
     E = ε Σ_{i<j} [(r_m/d)¹² - 2 (r_m/d)⁶] + ½ k Σ_i |x_i - x̄|², each pair once. The program of iDEM, which says it
-    does as equivariant flow matching does, sums ordered pairs for LJ13 and LJ55, which is ε = 2: droplets. At ε = 1 they
-    evaporate.
+    does as equivariant flow matching does, sums ordered pairs for LJ13 and LJ55, which is ε = 2: droplets. At ε = 1
+    they evaporate.
 
     Attributes:
         shape: particles and dimensions.
