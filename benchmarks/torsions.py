@@ -128,8 +128,8 @@ def measured(smiles: str, options: argparse.Namespace) -> dict[str, Any]:
         seeds.append({
             "ess": found.effective / options.count,
             "pareto_k": found.pareto_k,
-            "raw": divergence(histograms(drawn.angles), runs[1]),
-            "reweighted": divergence(histograms(drawn.angles, found.weights), runs[1]),
+            "raw": divergence(histograms(drawn.x), runs[1]),
+            "reweighted": divergence(histograms(drawn.x, found.weights), runs[1]),
             "folded": drawn.folded,
             "seconds": perf_counter() - began,
         })  # fmt: skip

@@ -13,10 +13,10 @@ from ase.build import molecule
 
 from ergodica import load, predict
 from ergodica.dft.learned import load_functional, shipped_functionals
-from ergodica.dft.training import is_functional, parse_functional_training
+from ergodica.dft.training import KIND, FunctionalTraining
 from ergodica.potentials import shipped
 from ergodica.training import read_config
-from ergodica.training.options import read_toml
+from ergodica.training.options import model_kind, parse_task, read_toml
 
 ROOT = Path(__file__).parents[1]
 
@@ -52,7 +52,8 @@ def test_training_examples_are_valid(path):
 
 @pytest.mark.parametrize("path", sorted((ROOT / "examples" / "dft").glob("*.toml")), ids=lambda p: p.stem)
 def test_functional_examples_are_valid(path):
-    assert is_functional(path) and parse_functional_training(read_toml(path), str(path)).info.name == path.stem
+    assert model_kind(path) == KIND
+    assert parse_task(FunctionalTraining, read_toml(path), str(path)).info.name == path.stem
 
 
 @pytest.mark.parametrize("name", shipped_functionals())

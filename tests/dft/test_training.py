@@ -16,14 +16,13 @@ from ergodica.dft.layout import Radial
 from ergodica.dft.learned import FunctionalConfig, load_functional
 from ergodica.dft.network import NetworkConfig
 from ergodica.dft.training import (
+    KIND,
     DensityData,
     FunctionalTraining,
-    is_functional,
-    parse_functional_training,
     train_functional,
 )
 from ergodica.errors import InputError
-from ergodica.training.options import OptimizerOptions, RunOptions
+from ergodica.training.options import OptimizerOptions, RunOptions, model_kind, parse_task
 from tests.dft.toy import conformers
 
 
@@ -85,14 +84,14 @@ def stop_after(step: int) -> Callable[[dict[str, float]], None]:
 
 def test_configurations_are_checked(tmp_path) -> None:
     table = {"model": {"kind": "density-functional", "hidden": 8, "heads": 4}, "data": {"train": ["a.h5"]}}
-    config = parse_functional_training(table, "x.toml")
+    config = parse_task(FunctionalTraining, table, "x.toml")
     assert config.model.hidden == 8 and config.data.train == ("a.h5",)
     with pytest.raises(InputError, match="did you mean 'hidden'"):
-        parse_functional_training({"model": {"hiden": 8}}, "x.toml")
+        parse_task(FunctionalTraining, {"model": {"hiden": 8}}, "x.toml")
     with pytest.raises(InputError, match="multiples of heads"):
         replace(config.model, hidden=9)
     path = tmp_path / "x.toml"
     path.write_text('[model]\nkind = "density-functional"\n')
-    assert is_functional(path)
+    assert model_kind(path) == KIND
     path.write_text("[model]\nhidden = 3\n")
-    assert not is_functional(path)
+    assert model_kind(path) != KIND

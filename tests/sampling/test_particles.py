@@ -23,16 +23,15 @@ from ergodica.sampling.particle_sampler import (
 )
 from ergodica.sampling.particle_score import fresh_params
 from ergodica.sampling.particle_training import (
+    KIND,
     ParticleData,
     ParticleTask,
     ParticleTraining,
-    is_particles,
-    parse_particle_training,
 )
 from ergodica.sampling.targets import PARTICLES, DoubleWells, LennardJonesCluster
 from ergodica.sampling.torsion_sampler import load_sampler
 from ergodica.training.loop import run_task
-from ergodica.training.options import OptimizerOptions, RunOptions
+from ergodica.training.options import OptimizerOptions, RunOptions, model_kind, parse_task
 
 SMALL = ParticleNetworkConfig(hidden=8, vectors=4, layers=2, radial=6)
 NOISE = Noise(0.01, 20.0, 7.0)
@@ -191,7 +190,7 @@ def test_bad_input(tmp_path):
     with pytest.raises(WorkFailed, match="no numbers"):
         walk(LennardJonesCluster(shape=(3, 3), depth=float("nan")), SHORT)
     with pytest.raises(InputError, match="did you mean 'target'"):
-        parse_particle_training({"data": {"targett": "dw4"}}, "x.toml")
+        parse_task(ParticleTraining, {"data": {"targett": "dw4"}}, "x.toml")
     fresh = fresh_params(SMALL, (4, 2), jax.random.key(0))
     save_particles(tmp_path / "a.safetensors", ParticleSampler("dw4", SMALL, NOISE, 1.0, fresh))
     (tmp_path / "b.safetensors").write_bytes((tmp_path / "a.safetensors").read_bytes()[:500])
@@ -199,4 +198,4 @@ def test_bad_input(tmp_path):
         load_particles(tmp_path / "b.safetensors")
     path = tmp_path / "x.toml"
     path.write_text('[model]\nkind = "particle-sampler"\n')
-    assert is_particles(path)
+    assert model_kind(path) == KIND

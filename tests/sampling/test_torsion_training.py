@@ -16,14 +16,13 @@ from ergodica.sampling.tempering import Ladder
 from ergodica.sampling.torsion_network import TorsionNetworkConfig
 from ergodica.sampling.torsion_sampler import draw, load_sampler
 from ergodica.sampling.torsion_training import (
+    KIND,
     MoleculeData,
     SamplerTask,
     SamplerTraining,
-    is_sampler,
-    parse_sampler_training,
 )
 from ergodica.training.loop import run_task
-from ergodica.training.options import OptimizerOptions, RunOptions
+from ergodica.training.options import OptimizerOptions, RunOptions, model_kind, parse_task
 
 
 @pytest.fixture(scope="module")
@@ -113,9 +112,9 @@ def test_bad_input(tmp_path):
     with pytest.raises(InputError, match="no sampler"):
         load_sampler("nowhere")
     table = {"model": {"kind": "torsion-sampler", "hidden": 8, "heads": 4}, "data": {"train": "a.smi"}}
-    assert parse_sampler_training(table, "x.toml").model.hidden == 8
+    assert parse_task(SamplerTraining, table, "x.toml").model.hidden == 8
     with pytest.raises(InputError, match="did you mean 'hidden'"):
-        parse_sampler_training({"model": {"hiden": 8}}, "x.toml")
+        parse_task(SamplerTraining, {"model": {"hiden": 8}}, "x.toml")
     path = tmp_path / "x.toml"
     path.write_text('[model]\nkind = "torsion-sampler"\n')
-    assert is_sampler(path)
+    assert model_kind(path) == KIND

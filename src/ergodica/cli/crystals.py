@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -17,6 +18,8 @@ from ergodica.cli.output import plain, say
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from ergodica.report.page import Section
+
 __all__ = [
     "DEFAULTS",
     "CrystalOptions",
@@ -26,6 +29,7 @@ __all__ = [
     "finish",
     "named",
     "table",
+    "write_ensemble",
     "write_folder",
 ]
 
@@ -177,6 +181,32 @@ def write_folder(
         sections.append(Section(name, warnings, dict(table(record)), tuple(drawing.figures.values())))
     atomic_write(folder / "report.html", render_page(title, sections))
     say(common, f"Results, pictures and report.html are in '{folder}'.")
+
+
+def write_ensemble(
+    folder: Path, record: Mapping[str, Any], arrays: Mapping[str, Any], picture: str, page: tuple[str, Section]
+) -> None:
+    """Write result.json, ensemble.npz, a picture and report.html of samples.
+
+    Args:
+        folder: where.
+        record: the result.
+        arrays: what was drawn.
+        picture: name of the file for the figure.
+        page: its title, and the section with the text and the figure.
+    """
+    import numpy as np
+
+    from ergodica.files import atomic_write, plot_bytes
+    from ergodica.report.page import render_page
+
+    packed = BytesIO()
+    np.savez_compressed(packed, **arrays)
+    atomic_write(folder / "ensemble.npz", packed.getvalue())
+    atomic_write(folder / "result.json", (json.dumps(plain(record), indent=1, allow_nan=False) + "\n").encode())
+    title, section = page
+    atomic_write(folder / picture, plot_bytes(section.figures[0]))
+    atomic_write(folder / "report.html", render_page(title, [section]))
 
 
 def table(record: Mapping[str, Any]) -> list[tuple[str, str]]:

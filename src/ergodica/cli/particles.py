@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import math
-from io import BytesIO
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from ergodica.cli.common import Shared
 from ergodica.cli.failures import DONE, FAILED
-from ergodica.cli.output import emit, plain, progress, say
+from ergodica.cli.output import emit, progress, say
 from ergodica.errors import InputError
 
 if TYPE_CHECKING:
-    from ergodica.sampling.particle_sampler import DrawnParticles
+    from ergodica.sampling.flow import Samples
     from ergodica.sampling.reweighting import Reweighted
 
 __all__ = ["sample_particles"]
@@ -58,7 +56,7 @@ def sample_particles(name: str, n: int, model: str, common: Shared) -> int:
     return DONE if record["reliable"] else FAILED
 
 
-def _record(name: str, n: int, drawn: DrawnParticles, weighted: Reweighted) -> dict[str, Any]:
+def _record(name: str, n: int, drawn: Samples, weighted: Reweighted) -> dict[str, Any]:
     import numpy as np
 
     trusted = weighted.reliable
@@ -78,25 +76,16 @@ def _record(name: str, n: int, drawn: DrawnParticles, weighted: Reweighted) -> d
     }
 
 
-def _write(common: Shared, drawn: DrawnParticles, weighted: Reweighted, record: dict[str, Any]) -> None:
+def _write(common: Shared, drawn: Samples, weighted: Reweighted, record: dict[str, Any]) -> None:
     """Positions, energies, densities and weights, and the result."""
-    import numpy as np
-
-    from ergodica.cli.crystals import table
-    from ergodica.files import atomic_write, plot_bytes
-    from ergodica.report.page import Section, render_page
+    from ergodica.cli.crystals import table, write_ensemble
+    from ergodica.report.page import Section
     from ergodica.sampling.plots import plot_particles
 
-    folder = common.output
-    assert folder is not None
-    packed = BytesIO()
+    assert common.output is not None
     arrays = {"energies": drawn.energies, "log_density": drawn.log_density, "weights": weighted.weights}
-    np.savez_compressed(packed, positions=drawn.x, **arrays)  # type: ignore[arg-type]
-    atomic_write(folder / "ensemble.npz", packed.getvalue())
-    atomic_write(folder / "result.json", (json.dumps(plain(record), indent=1, allow_nan=False) + "\n").encode())
-    figure = plot_particles(drawn, weighted)
-    atomic_write(folder / "ensemble.png", plot_bytes(figure))
     text = "Averages are by weight; where the weights are degenerate none are given."
-    section = Section(record["target"], text, dict(table(record)), (figure,))
-    atomic_write(folder / "report.html", render_page(f"Ensemble of {record['target']}", [section]))
-    say(common, f"Positions, weights, pictures and report.html are in '{folder}'.")
+    section = Section(record["target"], text, dict(table(record)), (plot_particles(drawn, weighted),))
+    page = f"Ensemble of {record['target']}", section
+    write_ensemble(common.output, record, {"positions": drawn.x, **arrays}, "ensemble.png", page)
+    say(common, f"Positions, weights, pictures and report.html are in '{common.output}'.")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import math
-from io import BytesIO
 from time import perf_counter
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -12,7 +10,7 @@ from cyclopts import Parameter
 
 from ergodica.cli.common import SHARED, Shared
 from ergodica.cli.failures import DONE, FAILED
-from ergodica.cli.output import emit, plain, progress, say
+from ergodica.cli.output import emit, progress, say
 from ergodica.cli.particles import sample_particles
 from ergodica.errors import InputError
 
@@ -180,28 +178,21 @@ def _print(common: Shared, ensemble: Ensemble, record: dict[str, Any]) -> None:
 
 
 def _write(common: Shared, ensemble: Ensemble, record: dict[str, Any]) -> None:
-    import numpy as np
-
-    from ergodica.cli.crystals import table
-    from ergodica.files import atomic_write, plot_bytes
-    from ergodica.report.page import Section, render_page
+    from ergodica.cli.crystals import table, write_ensemble
+    from ergodica.files import atomic_write
+    from ergodica.report.page import Section
     from ergodica.sampling.molecules import sdf_bytes
     from ergodica.sampling.plots import plot_ensemble
 
-    folder = common.output
+    folder, molecule = common.output, ensemble.molecule
     assert folder is not None
     weights = ensemble.weighted.weights
-    figure = plot_ensemble(ensemble)
-    conformers = sdf_bytes(ensemble.molecule, ensemble.positions, energy_eV=ensemble.energies, weight=weights)
+    conformers = sdf_bytes(molecule, ensemble.positions, energy_eV=ensemble.energies, weight=weights)
     atomic_write(folder / "conformers.sdf", conformers)
-    arrays = {"angles": ensemble.angles, "energies": ensemble.energies, "weights": weights, "ladder": ensemble.walker}
-    packed = BytesIO()
-    np.savez_compressed(packed, numbers=ensemble.molecule.numbers, positions=ensemble.positions, **arrays)  # type: ignore[arg-type]
-    atomic_write(folder / "ensemble.npz", packed.getvalue())
-    atomic_write(folder / "result.json", (json.dumps(plain(record), indent=1, allow_nan=False) + "\n").encode())
-    atomic_write(folder / "torsions.png", plot_bytes(figure))
+    arrays = {"numbers": molecule.numbers, "positions": ensemble.positions, "angles": ensemble.angles}
+    arrays |= {"energies": ensemble.energies, "weights": weights, "ladder": ensemble.walker}
     bounds = f"Averages are of the ensemble of {record['ensemble']}, and of nothing else."
     text = " ".join((*record["notes"], bounds, HALVES))
-    section = Section(record["smiles"], text, dict(table(record)), (figure,))
-    atomic_write(folder / "report.html", render_page(f"Conformers of {record['name']}", [section]))
+    section = Section(record["smiles"], text, dict(table(record)), (plot_ensemble(ensemble),))
+    write_ensemble(folder, record, arrays, "torsions.png", (f"Conformers of {record['name']}", section))
     say(common, f"Conformers, pictures and report.html are in '{folder}'.")

@@ -31,17 +31,20 @@ def train(config: Path, /, *, resume: Flag = False, common: Common = DEFAULTS) -
         Continue from the last checkpoint, if there is one.
     """
     common.start(check_output=False)
-    from ergodica.dft.training import is_functional, parse_functional_training, train_functional
-    from ergodica.sampling.particle_training import is_particles, parse_particle_training, train_particles
-    from ergodica.sampling.torsion_training import is_sampler, parse_sampler_training, train_sampler
+    from ergodica.dft import training as functionals
+    from ergodica.sampling import particle_training as particles
+    from ergodica.sampling import torsion_training as torsions
     from ergodica.training import read_config
+    from ergodica.training.options import model_kind
 
-    if is_functional(config):
-        return _train_other(config, parse_functional_training, train_functional, resume, common)
-    if is_sampler(config):
-        return _train_other(config, parse_sampler_training, train_sampler, resume, common)
-    if is_particles(config):
-        return _train_other(config, parse_particle_training, train_particles, resume, common)
+    others: dict[str | None, tuple[type, Callable[..., Outcome]]] = {
+        functionals.KIND: (functionals.FunctionalTraining, functionals.train_functional),
+        torsions.KIND: (torsions.SamplerTraining, torsions.train_sampler),
+        particles.KIND: (particles.ParticleTraining, particles.train_particles),
+    }
+    kind = model_kind(config)
+    if kind in others:
+        return _train_other(config, *others[kind], resume, common)
     run_training(read_config(config), resume, common)
 
 
@@ -62,13 +65,11 @@ def run_training(config: TrainConfig, resume: bool, common: Common) -> None:
     )
 
 
-def _train_other(
-    path: Path, parse: Callable[..., Any], train: Callable[..., Outcome], resume: bool, common: Common
-) -> None:
+def _train_other(path: Path, configuration: type, train: Callable[..., Outcome], resume: bool, common: Common) -> None:
     """Train what is no potential; there is no test set, as its errors are those of what is made with it."""
-    from ergodica.training.options import read_toml
+    from ergodica.training.options import parse_task, read_toml
 
-    config = parse(read_toml(path), str(path))
+    config: Any = parse_task(configuration, read_toml(path), str(path))
     if common.output is not None:
         config = replace(config, output=str(common.output))
     shown(

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,7 +13,6 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ergodica.config import from_dict
 from ergodica.dft.atomic_reference import at_ground, mixed_shells
 from ergodica.dft.examples import Example, examples, fit_reference, less_reference
 from ergodica.dft.feed import DensityBatch, DensityTargets, ExampleFeed
@@ -34,9 +33,9 @@ from ergodica.errors import InputError
 from ergodica.nn.geometry import soft_norm
 from ergodica.potentials.potential import Info
 from ergodica.training.loop import Outcome, run_task
-from ergodica.training.options import OptimizerOptions, RunOptions, model_kind
+from ergodica.training.options import OptimizerOptions, RunOptions, defining_record
 
-__all__ = ["FunctionalTask", "FunctionalTraining", "parse_functional_training", "train_functional"]
+__all__ = ["KIND", "FunctionalTask", "FunctionalTraining", "train_functional"]
 
 ROUNDED = 1e-6
 """Length of errors below which their norm is rounded off, Hartree."""
@@ -104,29 +103,10 @@ class FunctionalTraining:
 
     def defining(self) -> dict[str, Any]:
         """What must not change between the parts of one run (length and rhythm may)."""
-        record = asdict(self)
-        for key in ("output", "info"):
-            record.pop(key)
-        record["run"] = {key: record["run"][key] for key in ("batch_size", "steps_per_call", "seed")}
-        return record
+        return defining_record(self)
 
 
 KIND = "density-functional"
-
-
-def is_functional(path: str | Path) -> bool:
-    """Whether a TOML file describes the training of a functional: `[model] kind = "density-functional"`."""
-    return model_kind(path) == KIND
-
-
-def parse_functional_training(table: Mapping[str, Any], where: str) -> FunctionalTraining:
-    """Build the configuration from nested dictionaries.
-
-    Raises:
-        InputError: unknown key (with a suggestion) or wrong type.
-    """
-    model = {key: value for key, value in dict(table.get("model", {})).items() if key != "kind"}
-    return from_dict(FunctionalTraining, {**table, "model": model}, where)
 
 
 def train_functional(

@@ -235,13 +235,13 @@ def _diffused(molecule: Molecule, options: ConformerOptions, report: Callable[[f
         report=report,
     )
     target = options.reweight or options.force_field
-    energies = drawn.energies if target == options.force_field else _energies(molecule, target, drawn.angles)
+    energies = drawn.energies if target == options.force_field else _energies(molecule, target, drawn.x)
     weighted = reweight(-energies / (KB * options.temperature) - drawn.log_density)
-    positions = _positions(molecule, drawn.angles)
+    positions = _positions(molecule, drawn.x)
     part = np.arange(len(energies)) % PARTS
     nothing = np.zeros(0)
     return Ensemble(
-        molecule, options, drawn.angles, drawn.energies, positions, part, weighted.effective, 1.0, nothing, drawn.calls,
+        molecule, options, drawn.x, drawn.energies, positions, part, weighted.effective, 1.0, nothing, drawn.calls,
         weighted, drawn.folded,
     )  # fmt: skip
 

@@ -6,10 +6,13 @@ are free of bias where the determinants are positive (each step is then one-to-o
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from ergodica.sampling.likelihood import basis
@@ -17,7 +20,7 @@ from ergodica.sampling.noise import Noise
 from ergodica.sampling.solvers import Denoiser
 from ergodica.sampling.spaces import Space
 
-__all__ = ["Drawn", "flow"]
+__all__ = ["Drawn", "Samples", "draw_batches", "flow"]
 
 
 class Drawn(NamedTuple):
@@ -65,3 +68,52 @@ def flow(denoiser: Denoiser, space: Space, start: Float[Array, "B ..."], *, nois
 
     first = Drawn(start, space.log_prior(start, noise.largest), jnp.ones(len(start), bool))
     return jax.lax.scan(move, first, (levels[:-1], levels[1:]))[0]
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Independent samples of a target.
+
+    Attributes:
+        x: the samples [n, ...].
+        energies: in the unit of the target [n].
+        log_density: natural logarithm of their density [n].
+        calls: evaluations of the network, those for derivatives among them.
+        folded: share of what was drawn and left out, because a step was not one-to-one there.
+    """
+
+    x: Float[np.ndarray, "n ..."]
+    energies: Float[np.ndarray, " n"]
+    log_density: Float[np.ndarray, " n"]
+    calls: int
+    folded: float
+
+
+def draw_batches(
+    batch: Callable[[Array], tuple[Drawn, Array]],
+    count: int,
+    size: int,
+    *,
+    seed: int,
+    calls: int,
+    report: Callable[[float], None],
+) -> Samples:
+    """Draw batch by batch, and keep what has a density.
+
+    Args:
+        batch: samples of a key, and their energies.
+        count: how many samples.
+        size: of a batch.
+        seed: of the random numbers.
+        calls: evaluations for each sample.
+        report: is told what part is done.
+    """
+    keys, parts = jax.random.split(jax.random.key(seed), -(-count // size)), []
+    for number, key in enumerate(keys):
+        drawn, levels = batch(key)
+        parts.append([np.asarray(leaf) for leaf in (*drawn, levels)])
+        report((number + 1) / len(keys))
+    x, density, upright, energies = (np.concatenate(part)[:count] for part in zip(*parts, strict=True))
+    kept = upright & np.isfinite(density)
+    energies = np.where(np.isnan(energies), np.inf, energies)  # two on one place
+    return Samples(x[kept], energies[kept], density[kept], calls * count, 1 - float(kept.mean()))

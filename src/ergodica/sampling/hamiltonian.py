@@ -92,7 +92,8 @@ def walk(target: Particles, how: Walk | None = None, *, seed: int = 0) -> Walked
     x, slopes, accepted = jax.tree.map(np.asarray, _walk(target, how, jax.random.key(seed)))
     if not np.isfinite(slopes).all():
         raise WorkFailed("A walk met forces that are no numbers: its start may be where particles overlap.")
-    return Walked(np.swapaxes(x, 0, 1), -np.swapaxes(slopes, 0, 1), float(accepted), how.calls)
+    x, forces = (np.ascontiguousarray(np.swapaxes(part, 0, 1)) for part in (x, -slopes))
+    return Walked(x, forces, float(accepted), how.calls)
 
 
 @partial(jax.jit, static_argnums=(0, 1))

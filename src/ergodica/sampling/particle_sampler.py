@@ -10,14 +10,14 @@ from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array
 
 from ergodica.checkpoint import load_shaped
 from ergodica.config import from_dict
 from ergodica.errors import InputError
 from ergodica.potentials.potential import Info
 from ergodica.sampling.blurred_pairs import blurred_pairs
-from ergodica.sampling.flow import Drawn, flow
+from ergodica.sampling.flow import Drawn, Samples, draw_batches, flow
 from ergodica.sampling.noise import Noise
 from ergodica.sampling.particle_network import ParticleNetworkConfig
 from ergodica.sampling.particle_score import ParticleDenoiser, fresh_params
@@ -25,7 +25,7 @@ from ergodica.sampling.sampler_file import read_sampler_header, sampler_path, sa
 from ergodica.sampling.spaces import Centred
 from ergodica.sampling.targets import PARTICLES, Particles
 
-__all__ = ["KIND", "DrawnParticles", "ParticleSampler", "draw_particles", "load_particles", "save_particles"]
+__all__ = ["KIND", "ParticleSampler", "draw_particles", "load_particles", "save_particles"]
 
 KIND = "particle-sampler"
 BATCH, STEPS = 128, 24
@@ -61,7 +61,7 @@ class ParticleSampler:
         """The denoiser, of other parameters if they are given."""
         params = self.params if params is None else params
         pairs, width = blurred_pairs(self.energy, self.noise), np.float32(self.width)
-        return ParticleDenoiser(params, pairs, width, self.config, self.energy.shape)  # type: ignore[arg-type]
+        return ParticleDenoiser(params, pairs, width, self.config)  # type: ignore[arg-type]
 
 
 def particles(name: str) -> Particles:
@@ -97,25 +97,6 @@ def load_particles(name_or_path: str | Path) -> ParticleSampler:
     return ParticleSampler(header["target"], config, noise, header["width"], params, info)
 
 
-@dataclass(frozen=True)
-class DrawnParticles:
-    """Independent samples.
-
-    Attributes:
-        x: positions about their centre [n, N, D].
-        energies: kT [n].
-        log_density: natural logarithm of their density [n].
-        calls: evaluations of the network, those for derivatives among them.
-        folded: share of what was drawn and left out, because a step was not one-to-one there.
-    """
-
-    x: Float[np.ndarray, "n N D"]
-    energies: Float[np.ndarray, " n"]
-    log_density: Float[np.ndarray, " n"]
-    calls: int
-    folded: float
-
-
 def draw_particles(
     sampler: ParticleSampler,
     count: int,
@@ -123,7 +104,7 @@ def draw_particles(
     seed: int = 0,
     steps: int = STEPS,
     report: Callable[[float], None] = lambda part: None,
-) -> DrawnParticles:
+) -> Samples:
     """Draw independent positions with their density; one call of the energy each.
 
     Args:
@@ -133,21 +114,17 @@ def draw_particles(
         steps: of Heun's rule.
         report: is told what part is done.
     """
-    target, denoiser = sampler.energy, sampler.denoiser()
-    keys = jax.random.split(jax.random.key(seed), -(-count // BATCH))
-    parts = []
-    for number, key in enumerate(keys):
-        drawn = _batch(denoiser, key, sampler.noise, steps)
-        parts.append((*jax.tree.map(np.asarray, drawn), np.asarray(target(drawn.x))))
-        report((number + 1) / len(keys))
-    x, density, upright, energies = (np.concatenate(part)[:count] for part in zip(*parts, strict=True))
-    kept = upright & np.isfinite(density)
-    energies = np.where(np.isnan(energies), np.inf, energies)  # particles on one place
-    calls = 2 * steps * (1 + Centred(target.shape).dimensions) * count
-    return DrawnParticles(x[kept], energies[kept], density[kept], calls, 1 - float(kept.mean()))
+    denoiser = sampler.denoiser()
+    calls = 2 * steps * (1 + Centred(sampler.energy.shape).dimensions)
+
+    def batch(key: Array) -> tuple[Drawn, Array]:
+        return _batch(denoiser, key, sampler.energy, sampler.noise, steps)
+
+    return draw_batches(batch, count, BATCH, seed=seed, calls=calls, report=report)
 
 
-@partial(jax.jit, static_argnums=(2, 3))
-def _batch(denoiser: ParticleDenoiser, key: Array, noise: Noise, steps: int) -> Drawn:
-    space = Centred(denoiser.shape)
-    return flow(denoiser, space, space.prior(key, BATCH, noise.largest), noise=noise, steps=steps)
+@partial(jax.jit, static_argnums=(2, 3, 4))
+def _batch(denoiser: ParticleDenoiser, key: Array, target: Particles, noise: Noise, steps: int) -> tuple[Drawn, Array]:
+    space = Centred(target.shape)
+    drawn = flow(denoiser, space, space.prior(key, BATCH, noise.largest), noise=noise, steps=steps)
+    return drawn, target(drawn.x)

@@ -30,14 +30,12 @@ class ParticleDenoiser:
         pairs: blurred pair forces.
         width: σd, the standard deviation of a coordinate of the data.
         config: architecture.
-        shape: particles and dimensions.
     """
 
     params: Any
     pairs: BlurredPairs
     width: Float[Array, ""]
     config: ParticleNetworkConfig = field(metadata={"static": True})
-    shape: tuple[int, int] = field(metadata={"static": True})
 
     def __call__(self, x: Float[Array, "B N D"], sigma: Float[Array, "..."]) -> Float[Array, "B N D"]:
         """Expected positions without noise; one level for all, or each its own [B]."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,20 +13,19 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ergodica.config import from_dict
 from ergodica.errors import InputError
 from ergodica.potentials.potential import Info
 from ergodica.sampling.hamiltonian import Walk, Walked, walk
-from ergodica.sampling.noise import Noise
+from ergodica.sampling.noise import Noise, score_target
 from ergodica.sampling.particle_network import ParticleNetworkConfig
 from ergodica.sampling.particle_sampler import KIND, ParticleSampler, load_particles, particles, save_particles
 from ergodica.sampling.particle_score import fresh_params
 from ergodica.sampling.spaces import Centred
 from ergodica.training.data import Chunk, stacked
 from ergodica.training.loop import Outcome, run_task
-from ergodica.training.options import OptimizerOptions, RunOptions, model_kind
+from ergodica.training.options import OptimizerOptions, RunOptions, defining_record
 
-__all__ = ["ParticleTask", "ParticleTraining", "is_particles", "parse_particle_training", "train_particles"]
+__all__ = ["KIND", "ParticleTask", "ParticleTraining", "train_particles"]
 
 
 @dataclass(frozen=True)
@@ -74,26 +73,7 @@ class ParticleTraining:
 
     def defining(self) -> dict[str, Any]:
         """What must not change between the parts of one run (length and rhythm may)."""
-        record = asdict(self)
-        for key in ("output", "info"):
-            record.pop(key)
-        record["run"] = {key: record["run"][key] for key in ("batch_size", "steps_per_call", "seed")}
-        return record
-
-
-def is_particles(path: str | Path) -> bool:
-    """Whether a TOML file describes the training of a sampler of particles: `[model] kind = "particle-sampler"`."""
-    return model_kind(path) == KIND
-
-
-def parse_particle_training(table: Mapping[str, Any], where: str) -> ParticleTraining:
-    """Build the configuration from nested dictionaries.
-
-    Raises:
-        InputError: unknown key (with a suggestion) or wrong type.
-    """
-    model = {key: value for key, value in dict(table.get("model", {})).items() if key != "kind"}
-    return from_dict(ParticleTraining, {**table, "model": model}, where)
+        return defining_record(self)
 
 
 def train_particles(
@@ -180,9 +160,7 @@ class ParticleFeed:
         rng, size = np.random.default_rng(seed), self.batch_size
         x, forces = (part.reshape(-1, *part.shape[2:]) for part in (self.walked.x, self.walked.forces))
         rows = rng.integers(len(x), size=size)
-        place = (rng.permutation(size) + rng.uniform(size=size)) / size
-        low, high = np.log([self.noise.smallest, self.noise.largest])
-        sigma = np.exp(low + place * (high - low)).astype(np.float32)
+        sigma = self.noise.spread(rng, size)
         noise = rng.normal(size=x[rows].shape)
         noise = (noise - noise.mean(axis=1, keepdims=True)).astype(np.float32)
         return NoisyStates(x[rows] + sigma[:, None, None] * noise, sigma), CleanStates(noise, forces[rows])  # type: ignore[arg-type]
@@ -206,7 +184,7 @@ class ParticleTask:
         validation: states to choose the best step by.
 
     Raises:
-        InputError: there are too few states for a batch.
+        InputError: all states are one.
     """
 
     members = 0
@@ -232,15 +210,10 @@ class ParticleTask:
         return training, ParticleFeed(self.validation, noise, size, VALIDATED, length)
 
     def loss(self, params: Any, batch: NoisyStates, targets: CleanStates, *_: Array) -> tuple[Array, Errors]:
-        """Mean over samples and degrees of freedom of σ² times the squared error of the score.
-
-        Two unbiased targets are mixed as for torsions (`torsion_training`): the force of the clean state where σ is
-        below the length that the mean force goes with, and -noise/σ above.
-        """
+        """Mean over samples and degrees of freedom of σ² times the squared error of the score."""
         sigma = batch.sigma[:, None, None]
         score = (self.sampler.denoiser(params)(batch.x, batch.sigma) - batch.x) / sigma**2
-        share = self.clean**2 / (sigma**2 + self.clean**2)
-        target = share * targets.forces - (1 - share) * targets.noise / sigma
+        target = score_target(targets.forces, targets.noise, sigma, self.clean)
         squared = jnp.sum(sigma**2 * (score - target) ** 2) / self.space.dimensions
         samples = jnp.asarray(float(len(batch.x)))
         loss = squared / samples

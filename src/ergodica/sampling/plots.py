@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from ergodica.sampling.conformers import Ensemble
-    from ergodica.sampling.particle_sampler import DrawnParticles
+    from ergodica.sampling.flow import Samples
     from ergodica.sampling.reweighting import Reweighted
 
 __all__ = ["plot_ensemble", "plot_particles"]
@@ -64,7 +64,7 @@ def _energy(axis: Axes, ensemble: Ensemble) -> None:
     axis.set_xlabel("above the least / kT", fontsize=8)
 
 
-def plot_particles(drawn: DrawnParticles, weighted: Reweighted) -> Figure:
+def plot_particles(drawn: Samples, weighted: Reweighted) -> Figure:
     """Distances between particles and energies, as drawn and by weight, and the weights themselves."""
     figure = new_figure(10.4, 2.8)
     axes = figure.subplots(1, 3)

@@ -144,10 +144,7 @@ class TorsionFeed:
         rows = rng.choice(one.angles.shape[1], self.states, replace=one.angles.shape[1] < self.states)
         more = ((0, 0), (0, shape[0] - one.angles.shape[2]))
         angles, torques = (np.pad(part[rung, rows], more) for part in (one.angles, one.torques))
-        low, high = np.log([self.noise.smallest, self.noise.largest])
-        # stratified: every draw has widths of all kinds
-        place = (rng.permutation(self.states) + rng.uniform(size=self.states)) / self.states
-        sigma = np.exp(low + place * (high - low)).astype(np.float32)
+        sigma = self.noise.spread(rng, self.states)
         noise = rng.normal(size=angles.shape).astype(np.float32)
         beta = np.float32(1 / (KB * one.temperatures[rung]))
         batch = TorsionBatch(widened(one.known, shape), beta, angles + sigma[:, None] * noise, sigma)  # type: ignore[arg-type]

@@ -11,13 +11,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array
 
 from ergodica.checkpoint import load_shaped
 from ergodica.config import from_dict
 from ergodica.errors import InputError
 from ergodica.potentials.potential import Info
-from ergodica.sampling.flow import flow
+from ergodica.sampling.flow import Drawn, Samples, draw_batches, flow
 from ergodica.sampling.landscape import Landscape
 from ergodica.sampling.sampler_file import read_sampler_header, sampler_path, save_sampler_tree
 from ergodica.sampling.spaces import Torus
@@ -26,7 +26,7 @@ from ergodica.sampling.torsion_network import Seen, TorsionNetwork, TorsionNetwo
 from ergodica.sampling.torsion_score import EVEN, NOISE, ODD, PAIR_EVEN, PAIR_ODD, TorsionScore, torsion_score
 from ergodica.units import KB
 
-__all__ = ["KIND", "DrawnAngles", "TorsionSampler", "draw", "fresh_params", "load_sampler", "save_sampler"]
+__all__ = ["KIND", "TorsionSampler", "draw", "fresh_params", "load_sampler", "save_sampler"]
 
 KIND = "torsion-sampler"
 PHYSICS = "physics"
@@ -85,25 +85,6 @@ def load_sampler(name_or_path: str | Path) -> TorsionSampler:
     return TorsionSampler(config, params, (low, high), header["force_field"], info)
 
 
-@dataclass(frozen=True)
-class DrawnAngles:
-    """Of one molecule at one temperature.
-
-    Attributes:
-        angles: rad, in [-π, π] [N, T].
-        energies: eV [N].
-        log_density: natural logarithm of the density over angles in radians [N].
-        calls: evaluations of the network, those for derivatives among them.
-        folded: share of what was drawn and left out, because a step was not one-to-one there.
-    """
-
-    angles: Float[np.ndarray, "N T"]
-    energies: Float[np.ndarray, " N"]
-    log_density: Float[np.ndarray, " N"]
-    calls: int
-    folded: float
-
-
 def draw(
     sampler: TorsionSampler,
     known: Landscape,
@@ -113,8 +94,8 @@ def draw(
     seed: int = 0,
     steps: int = STEPS,
     report: Callable[[float], None] = lambda part: None,
-) -> DrawnAngles:
-    """Draw independent angles of a molecule.
+) -> Samples:
+    """Draw independent angles of a molecule, rad, in [-π, π]; energies in eV.
 
     Args:
         sampler: trained.
@@ -134,21 +115,16 @@ def draw(
         raise InputError(f"The sampler was trained between {low:g} and {high:g} K, not for {temperature:g} K.")
     rotors = int(np.sum(known.valid))
     score = torsion_score(known, 1 / (KB * temperature), sampler.params, sampler.config)
-    keys = jax.random.split(jax.random.key(seed), -(-count // BATCH))
-    parts = []
-    for number, key in enumerate(keys):
-        parts.append(_batch(score, key, rotors, steps))
-        report((number + 1) / len(keys))
-    angles, energies, density, upright = (np.concatenate(part)[:count] for part in zip(*parts, strict=True))
-    kept = upright & np.isfinite(density)
-    angles = angles[kept] - 2 * np.pi * np.round(angles[kept] / (2 * np.pi))
-    energies = np.where(np.isnan(energies), np.inf, energies)  # atoms on one place
-    calls = 2 * steps * (1 + rotors) * count
-    return DrawnAngles(angles, energies[kept], density[kept], calls, 1 - float(kept.mean()))
+
+    def batch(key: Array) -> tuple[Drawn, Array]:
+        return _batch(score, key, rotors, steps)
+
+    return draw_batches(batch, count, BATCH, seed=seed, calls=2 * steps * (1 + rotors), report=report)
 
 
 @partial(jax.jit, static_argnums=(2, 3))
-def _batch(score: TorsionScore, key: Array, rotors: int, steps: int) -> tuple[Array, Array, Array, Array]:
+def _batch(score: TorsionScore, key: Array, rotors: int, steps: int) -> tuple[Drawn, Array]:
     space = Torus(rotors)
     drawn = flow(score.denoise, space, space.prior(key, BATCH, NOISE.largest), noise=NOISE, steps=steps)
-    return drawn.x, score.known.energy(drawn.x), drawn.log_density, drawn.upright
+    energies = score.known.energy(drawn.x)
+    return drawn._replace(x=drawn.x - 2 * jnp.pi * jnp.round(drawn.x / (2 * jnp.pi))), energies

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,20 +13,20 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ergodica.config import from_dict
 from ergodica.errors import InputError
 from ergodica.potentials.potential import Info
 from ergodica.sampling.marginals import factors
 from ergodica.sampling.mmff94 import Variant
+from ergodica.sampling.noise import score_target
 from ergodica.sampling.references import Reference, read_names, references
 from ergodica.sampling.torsion_feed import TorsionBatch, TorsionFeed, TorsionTargets
 from ergodica.sampling.torsion_network import TorsionNetwork, TorsionNetworkConfig
 from ergodica.sampling.torsion_sampler import KIND, TorsionSampler, fresh_params, load_sampler, save_sampler
 from ergodica.sampling.torsion_score import EXACT, NOISE, view
 from ergodica.training.loop import Outcome, run_task
-from ergodica.training.options import OptimizerOptions, RunOptions, model_kind
+from ergodica.training.options import OptimizerOptions, RunOptions, defining_record
 
-__all__ = ["SamplerTask", "SamplerTraining", "is_sampler", "parse_sampler_training", "train_sampler"]
+__all__ = ["KIND", "SamplerTask", "SamplerTraining", "train_sampler"]
 
 CLEAN = 0.25
 """Noise (rad) at which noise itself and torques of clean states say as much about the score."""
@@ -77,28 +77,10 @@ class SamplerTraining:
 
     def defining(self) -> dict[str, Any]:
         """What must not change between the parts of one run (length and rhythm may)."""
-        record = asdict(self)
-        for key in ("output", "info"):
-            record.pop(key)
+        record = defining_record(self)
         for key in ("references", "packed"):
             record["data"].pop(key)
-        record["run"] = {key: record["run"][key] for key in ("batch_size", "steps_per_call", "seed")}
         return record
-
-
-def is_sampler(path: str | Path) -> bool:
-    """Whether a TOML file describes the training of a sampler: `[model] kind = "torsion-sampler"`."""
-    return model_kind(path) == KIND
-
-
-def parse_sampler_training(table: Mapping[str, Any], where: str) -> SamplerTraining:
-    """Build the configuration from nested dictionaries.
-
-    Raises:
-        InputError: unknown key (with a suggestion) or wrong type.
-    """
-    model = {key: value for key, value in dict(table.get("model", {})).items() if key != "kind"}
-    return from_dict(SamplerTraining, {**table, "model": model}, where)
 
 
 def train_sampler(
@@ -169,10 +151,7 @@ class SamplerTask:
     def loss(self, params: Any, batch: TorsionBatch, targets: TorsionTargets, *_: Array) -> tuple[Array, Errors]:
         """Mean over rotors of σ² times the squared error of the score.
 
-        Integrated over log σ this bounds the divergence of the model (Song et al. 2021, arXiv:2101.09258). Of two
-        unbiased targets, -noise/σ (denoising) and the torque of the clean state (De Bortoli et al. 2024,
-        arXiv:2402.08667), the one is noisy where σ is small, the other where it is large; a mixture takes of each what
-        it is good for.
+        Integrated over log σ this bounds the divergence of the model (Song et al. 2021, arXiv:2101.09258).
         """
         seen = jax.vmap(lambda known, beta, *rest: view(known, factors(known, beta), beta, *rest))(
             batch.known, batch.beta, batch.angles, batch.sigma
@@ -180,8 +159,7 @@ class SamplerTask:
         seen = jax.lax.stop_gradient(jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), seen))
         correction = seen.unit * self.network.apply(params, seen.seen)
         sigma = batch.sigma[..., None]
-        share = CLEAN**2 / (sigma**2 + CLEAN**2)
-        target = share * batch.beta[:, None, None] * targets.torques - (1 - share) * targets.noise / sigma
+        target = score_target(batch.beta[:, None, None] * targets.torques, targets.noise, sigma, CLEAN)
         physics = seen.physics.reshape(target.shape)
         weight = targets.weight[:, None, None] * batch.known.valid[:, None] * sigma**2
 

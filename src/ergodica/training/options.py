@@ -9,7 +9,7 @@ import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from ergodica.config import from_dict
 from ergodica.errors import InputError
@@ -220,12 +220,10 @@ class TrainConfig:
 
     def defining(self) -> dict[str, Any]:
         """What must not change between the parts of one run (length and rhythm may)."""
-        record = asdict(self)
-        for key in ("output", "info"):
-            record.pop(key)
-        record["run"] = {key: record["run"][key] for key in ("batch_size", "steps_per_call", "seed")}
-        return record
+        return defining_record(self)
 
+
+T = TypeVar("T")
 
 SECTIONS = {
     "data": DataOptions,
@@ -251,6 +249,25 @@ def model_kind(path: str | Path) -> str | None:
     """What a TOML file says of the model that is to be trained: `[model] kind`."""
     model = read_toml(path).get("model", {})
     return model.get("kind") if isinstance(model, Mapping) else None
+
+
+def parse_task(configuration: type[T], table: Mapping[str, Any], where: str) -> T:
+    """The configuration of a training of something else than a potential; `[model] kind`, which said so, is left out.
+
+    Raises:
+        InputError: unknown key (with a suggestion) or wrong type.
+    """
+    model = {key: value for key, value in dict(table.get("model", {})).items() if key != "kind"}
+    return from_dict(configuration, {**table, "model": model}, where)
+
+
+def defining_record(config: Any) -> dict[str, Any]:
+    """All of a configuration but its card and output, and of [run] but length and rhythm."""
+    record = asdict(config)
+    for key in ("output", "info"):
+        record.pop(key)
+    record["run"] = {key: record["run"][key] for key in ("batch_size", "steps_per_call", "seed")}
+    return record
 
 
 def read_toml(path: str | Path) -> dict[str, Any]:
