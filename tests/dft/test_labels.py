@@ -14,7 +14,7 @@ import pytest
 
 from ergodica.dft.basis import DensityBasis
 from ergodica.dft.integrals import charges
-from ergodica.dft.labels import LabelOptions, Perturbation, label_conformer, label_densities, perturbations
+from ergodica.dft.labels import LabelOptions, Perturbation, label_conformer, label_densities, nuclear_gradient, perturbations
 from ergodica.dft.orbital_energies import semilocal_energies
 from ergodica.system import System
 
@@ -101,6 +101,12 @@ def test_perturbations_depend_on_the_seed_alone() -> None:
     for one, two in zip(first, again, strict=True):
         np.testing.assert_array_equal(one.coefficients, two.coefficients)
     assert (first[1].coefficients != other[1].coefficients).all()
+
+
+def test_nuclear_gradients_with_fitted_coulomb_energies_are_the_exact_ones() -> None:
+    solver, _ = solved("water")
+    exact = solver.nuc_grad_method().set(grid_response=True).kernel()
+    np.testing.assert_allclose(nuclear_gradient(solver), exact, atol=2e-5)
 
 
 def test_conformers_carry_forces_and_dipole() -> None:
