@@ -14,6 +14,7 @@ from ase.filters import FrechetCellFilter
 from ase.optimize import BFGS
 
 from ergodica import Calculator, load, predict, relax
+from ergodica.dynamics.lanes import Lane
 from ergodica.dynamics.minimizers import MINIMIZERS
 from ergodica.dynamics.options import RelaxOptions
 from ergodica.dynamics.walkers import cut, join, walker_of
@@ -101,6 +102,20 @@ def test_structures_that_change_batches_take_along_what_they_know(minimizer):
     cut(join([walker], capacity, minimizer, np.float32), [walker], capacity)
     for before, after in zip(numbered, jax.tree.leaves(walker.state), strict=True):
         np.testing.assert_array_equal(before, after)
+
+
+def test_who_is_left_in_a_lane_that_runs_empty_goes_on_in_the_next(monkeypatch):
+    """Two crystals at rest leave at once, and the third is handed on; none may be lost on the way."""
+    rest, slow = bulk("Cu", cubic=True), alloy(repeat=(1, 1, 1))
+
+    def two_lanes(device, walkers, shapes):
+        capacity = Capacity(12, 128, 4)
+        return [Lane(device, capacity, walkers[:3]), Lane(device, capacity, walkers[3:])]
+
+    monkeypatch.setattr("ergodica.dynamics.relax.lanes_for", two_lanes)
+    found = relax(EMT, [rest, rest, slow, slow], fmax=0.02)
+    assert [one.converged for one in found] == [True] * 4
+    np.testing.assert_allclose(found[2].system.positions, found[3].system.positions, atol=1e-2)
 
 
 def test_constant_volume_is_kept():

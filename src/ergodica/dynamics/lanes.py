@@ -125,8 +125,8 @@ class Lane:
             self._admit()
             sparse = not self.waiting and 2 * sum(map(len, self.inside)) < self.capacity.atoms
             if sparse and not last:
+                self.left += self.inside
                 self._take_out(self.inside)
-                self.left, self.inside = self.left + self.inside, []
             if not self.inside:
                 return
             yield self._advance()
