@@ -14,7 +14,14 @@ import pytest
 
 from ergodica.dft.basis import DensityBasis
 from ergodica.dft.integrals import charges
-from ergodica.dft.labels import LabelOptions, Perturbation, label_conformer, label_densities, nuclear_gradient, perturbations
+from ergodica.dft.labels import (
+    LabelOptions,
+    Perturbation,
+    label_conformer,
+    label_densities,
+    nuclear_gradient,
+    perturbations,
+)
 from ergodica.dft.orbital_energies import semilocal_energies
 from ergodica.system import System
 

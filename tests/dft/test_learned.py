@@ -10,16 +10,20 @@ import numpy as np
 import pytest
 
 from ergodica.dft.atomic_reference import fit_linear, fit_quadratic
+from ergodica.dft import run
 from ergodica.dft.basis import DensityBasis
 from ergodica.dft.layout import Layout, Radial, index_table, tabulated
 from ergodica.dft.learned import FunctionalConfig, LearnedFunctional, fresh_functional, load_functional, save_functional
+from ergodica.dft.minimize import MinimizeOptions
 from ergodica.dft.molecule import energy, make_molecule
 from ergodica.dft.network import NetworkConfig
 from ergodica.dft.properties import forces
+from ergodica.dft.run import DensityOptions, minimize_density
 from ergodica.dft.start import atomic_start
 from ergodica.errors import InputError
 from ergodica.potentials.potential import Info
 from ergodica.system import System
+from ergodica.units import BOHR
 
 pytestmark = pytest.mark.usefixtures("x64")
 
@@ -129,6 +133,24 @@ def test_the_file_gives_the_functional_back(functional: LearnedFunctional, tmp_p
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(InputError, match="not a complete"):
         load_functional(path)
+
+
+@pytest.mark.slow
+def test_molecules_side_by_side_end_where_they_end_alone(functional: LearnedFunctional, tmp_path, monkeypatch) -> None:
+    """Three in batches of two, the second of which is padded, with one of another kind among them."""
+    path = tmp_path / "random.safetensors"
+    save_functional(path, functional, Info("random"))
+    numbers, places = np.array([8, 1, 1]), POSITIONS * BOHR
+    waters = [System(numbers, places * stretch) for stretch in (0.97, 1.0, 1.03)]
+    turned_round = System(numbers[::-1].copy(), places[::-1].copy())
+    options = DensityOptions(str(path), minimize=MinimizeOptions(steps=6))
+    alone = minimize_density([*waters, turned_round], options)
+    monkeypatch.setitem(run.BATCH, "cpu", 2)
+    together = minimize_density([waters[0], turned_round, *waters[1:]], options)
+    for one, other in zip([alone[0], alone[3], alone[1], alone[2]], together, strict=True):
+        assert one.iterations == other.iterations
+        assert one.energy == pytest.approx(other.energy, abs=1e-8)
+        np.testing.assert_allclose(one.system.labels.forces, other.system.labels.forces, atol=1e-6)
 
 
 def test_strangers_are_refused(functional: LearnedFunctional) -> None:

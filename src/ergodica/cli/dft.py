@@ -72,12 +72,10 @@ def minimize(
     for item in items:  # bad input is told before anything is computed
         electrons_of(item.system)
         check_system(options, item.system)
-    found = []
     with progress(common) as bar:
         task = bar.add_task("minimising", total=len(items))
-        for item in items:
-            found += minimize_density(item.system, options)
-            bar.advance(task)
+        systems = [item.system for item in items]
+        found = minimize_density(systems, options, lambda done: bar.update(task, completed=done))
     solved = [_solve(item) if reference else None for item in items]
     records = [_record(item, one, other) for item, one, other in zip(items, found, solved, strict=True)]
     _finish(common, records, [one.system for one in found])
@@ -124,7 +122,7 @@ def evaluate(
     options = DensityOptions(functional, start=start, minimize=MinimizeOptions(steps=steps), force=force)
     with progress(common) as bar:
         task = bar.add_task("minimising", total=len(conformers))
-        found = evaluate_functional(conformers, options, lambda: bar.advance(task))
+        found = evaluate_functional(conformers, options, lambda done: bar.update(task, completed=done))
     record = {f"{key}{UNITS.get(key, '')}": value for key, value in asdict(found).items()}
     if common.output is not None:
         from ergodica.dft.learned import load_functional, save_functional

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import jax
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from ergodica.dft.basis import DensityBasis
 from ergodica.dft.density import BLOCK, in_blocks
 from ergodica.files import atomic_write
 
-__all__ = ["write_cube"]
+__all__ = ["cube_bytes", "write_cube"]
 
 
 def write_cube(
@@ -46,15 +46,37 @@ def write_cube(
     whole = np.pad(points, ((0, -len(points) % BLOCK), (0, 0)))
     rho, _ = jax.jit(in_blocks, static_argnums=0)(basis, positions, coefficients, whole)
     values = np.asarray(rho)[: len(points)].reshape(shape)
+    nuclei = np.asarray(basis.numbers), positions
+    text = cube_bytes(nuclei, low, spacing * np.eye(3), values, "Electron density, electrons/Bohr^3")
+    atomic_write(path, text)
+
+
+def cube_bytes(
+    nuclei: tuple[Int[np.ndarray, " N"], Float[np.ndarray, "N 3"]],
+    origin: Float[np.ndarray, " 3"],
+    axes: Float[np.ndarray, "3 3"],
+    values: Float[np.ndarray, "X Y Z"],
+    title: str,
+) -> bytes:
+    """A Gaussian cube file.
+
+    Args:
+        nuclei: atomic numbers and places, Bohr.
+        origin: of the grid, Bohr.
+        axes: rows are the steps of the grid, Bohr.
+        values: on the grid.
+        title: first line.
+    """
+    numbers, positions = nuclei
     rows = [
-        _row(len(positions), low),
-        *(_row(count, axis) for count, axis in zip(shape, spacing * np.eye(3), strict=True)),
-        *(_row(number, (number, *place)) for number, place in zip(basis.numbers, positions, strict=True)),
+        _row(len(positions), origin),
+        *(_row(count, axis) for count, axis in zip(values.shape, axes, strict=True)),
+        *(_row(number, (number, *place)) for number, place in zip(numbers, positions, strict=True)),
     ]
-    lines = ["Electron density, electrons/Bohr^3", "Made by Ergodica", *rows]
-    for line in values.reshape(-1, shape[2]):
-        lines += ["".join(f"{value:13.5e}" for value in line[start : start + 6]) for start in range(0, shape[2], 6)]
-    atomic_write(path, ("\n".join(lines) + "\n").encode())
+    lines = [title, "Made by Ergodica", *rows]
+    for line in values.reshape(-1, values.shape[2]):
+        lines += ["".join(f"{value:13.5e}" for value in line[start : start + 6]) for start in range(0, len(line), 6)]
+    return ("\n".join(lines) + "\n").encode()
 
 
 def _row(count: int, numbers: Iterable[float]) -> str:

@@ -56,20 +56,16 @@ class FunctionalErrors:
 
 
 def evaluate_functional(
-    conformers: Sequence[Conformer], options: DensityOptions, report: Callable[[], None] | None = None
+    conformers: Sequence[Conformer], options: DensityOptions, report: Callable[[int], None] = lambda done: None
 ) -> FunctionalErrors:
     """Minimise every conformer's density and compare with its labels.
 
     Args:
         conformers: labelled, of one composition, for relative energies to mean something.
         options: functional, start, when to stop.
-        report: called after every conformer.
+        report: is told how many are done.
     """
-    found = []
-    for conformer in conformers:
-        found += minimize_density(conformer.system, options)
-        if report:
-            report()
+    found = minimize_density([conformer.system for conformer in conformers], options, report)
     kcal = HARTREE / KCAL_PER_MOL
     reference = np.array([one.energy for one in conformers])
     error = kcal * (np.array([one.energy for one in found]) - reference)

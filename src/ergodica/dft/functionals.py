@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import log, pi
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -27,6 +27,11 @@ THINNEST = 1e-12
 
 class Functional(Protocol):
     """What the density minimiser needs to know of kinetic, exchange and correlation energies; a pytree."""
+
+    @property
+    def on_grid(self) -> bool:
+        """Whether it needs a grid."""
+        ...
 
     def terms(self, coefficients: Float[Array, " F"], molecule: Molecule) -> dict[str, Float[Array, ""]]:
         """Energies by name ("kinetic", "xc", or both in one), Hartree."""
@@ -156,6 +161,7 @@ class Semilocal:
 
     kinetic: str = "tf+vw/9"
     xc: str = "pbe"
+    on_grid: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         for name, known, kind in ((self.kinetic, KINETIC, "kinetic"), (self.xc, XC, "exchange-correlation")):

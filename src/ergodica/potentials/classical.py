@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from ergodica.config import from_dict
@@ -21,10 +19,10 @@ from ergodica.nn.repulsion import repulsion
 from ergodica.potentials.architecture import Classical
 from ergodica.potentials.coulomb import CoulombConfig
 from ergodica.potentials.dispersion import ELEMENTS, D3Config
+from ergodica.potentials.emt import EMT_TABLE, EMTConfig
 from ergodica.potentials.heads import AtomOutput
 from ergodica.potentials.potential import Info, Potential
 from ergodica.system import Neighbors
-from ergodica.units import BOHR
 
 __all__ = ["CLASSICAL", "EMTConfig", "LennardJonesConfig", "ZBLConfig", "classical"]
 
@@ -122,84 +120,6 @@ class ZBL(nn.Module):
         """Half of each pair's energy goes to each of its atoms."""
         length, valid = _distances(vectors, neighbors, self.config.cutoff)
         return _output(repulsion(numbers, length, valid, neighbors, self.config.reach))
-
-
-EMT_TABLE = {
-    #      E0     s0    V0     eta2   kappa  lambda n0
-    #      eV     a0    eV     1/a0   1/a0   1/a0   1/a0³
-    "Al": (-3.28, 3.00, 1.493, 1.240, 2.000, 1.169, 0.00700),
-    "Ni": (-4.44, 2.60, 3.673, 1.669, 2.757, 1.948, 0.01030),
-    "Cu": (-3.51, 2.67, 2.476, 1.652, 2.740, 1.906, 0.00910),
-    "Pd": (-3.90, 2.87, 2.773, 1.818, 3.107, 2.155, 0.00688),
-    "Ag": (-2.96, 3.01, 2.132, 1.652, 2.790, 1.892, 0.00547),
-    "Pt": (-5.85, 2.90, 4.067, 1.812, 3.145, 2.192, 0.00802),
-    "Au": (-3.80, 3.00, 2.321, 1.674, 2.873, 2.182, 0.00703),
-}
-BETA = 1.809
-"""Nearest-neighbour distance of fcc in units of the Wigner-Seitz radius, rounded as in ASE."""
-NEAREST = BETA * max(row[1] for row in EMT_TABLE.values()) * BOHR
-FADE_MIDDLE = NEAREST * 0.5 * (math.sqrt(3.0) + 2.0)  # between the third and fourth shell of the largest metal
-FADE_SLOPE = math.log(1e4 - 1.0) / (2.0 * NEAREST - FADE_MIDDLE)
-
-
-@dataclass(frozen=True)
-class EMTConfig(Classical):
-    """Effective-medium theory of Al, Ni, Cu, Pd, Ag, Pt and Au with the parameters and cut-off of ASE's EMT.
-
-    Jacobsen, Stoltze and Nørskov 1996 (doi:10.1016/0039-6028(96)00816-3). Energies are against free atoms at rest in
-    the bulk: 0 for the perfect crystal of one metal at the parameters' lattice constant. At the cut-off 7e-6 of the
-    interaction is left, as in ASE.
-    """
-
-    cutoff: ClassVar[float] = FADE_MIDDLE + 0.5
-
-    def build(self, recompute: bool = True) -> EMT:
-        """The module; there is nothing to recompute."""
-        return EMT(self)
-
-
-class EMT(nn.Module):
-    """Numbers and edge vectors in, atomic energies out, eV."""
-
-    config: EMTConfig
-
-    def __call__(self, numbers: Int[Array, " A"], vectors: Float[Array, "A K D"], neighbors: Neighbors) -> AtomOutput:
-        """Energy of each atom: embedding in the density of its neighbours, and the pairs' correction to it."""
-        length, valid = _distances(vectors, neighbors, self.config.cutoff)
-        atom = {name: jnp.asarray(column, length.dtype)[numbers] for name, column in _emt_columns().items()}
-        sender = neighbors.index
-        weight = jnp.where(valid, 1.0 / (1.0 + jnp.exp(FADE_SLOPE * (length - FADE_MIDDLE))), 0.0)
-
-        def height(decay: str) -> Array:
-            return atom["n0"] * jnp.exp(atom[decay] * BETA * atom["s0"])
-
-        def tails(decay: str) -> Array:
-            """Sum of the neighbours' densities n0 e^(-d (r - βs0)), with few numbers to read on every edge."""
-            return row_sum(weight * height(decay)[sender] * jnp.exp(-atom[decay][sender] * length))
-
-        sigma = tails("eta") / atom["n0"]
-        met = sigma > 0
-        change = -jnp.log(jnp.where(met, sigma, 1.0) / (12.0 * atom["gamma1"])) / (BETA * atom["eta"])
-        cohesion = atom["E0"] * (1.0 + atom["lambda"] * change) * jnp.exp(-atom["lambda"] * change)
-        sphere = 6.0 * atom["V0"] * jnp.exp(-BETA * atom["decay"] * change)
-        share = atom["V0"] / (atom["gamma2"] * atom["n0"])
-        own_tail = jnp.exp(-atom["decay"][:, None] * length)  # a pair is counted from both its ends
-        pairs = share * tails("decay") + height("decay") * row_sum(weight * share[sender] * own_tail)
-        embedded = jnp.where(met, cohesion + sphere - 0.25 * pairs, 0.0)
-        return _output(embedded - atom["E0"])
-
-
-def _emt_columns() -> dict[str, Float[np.ndarray, " Z"]]:
-    """The parameters by atomic number in eV and Å, copper's where there are none."""
-    rows = np.array([EMT_TABLE.get(symbol, EMT_TABLE["Cu"]) for symbol in SYMBOLS]).T
-    e0, s0, v0 = rows[0], rows[1] * BOHR, rows[2]
-    eta, decay = rows[3] / BOHR, rows[4] / (BOHR * BETA)
-    shells = BETA * s0[:, None] * np.sqrt([1.0, 2.0, 3.0])
-    weight = np.array([12.0, 6.0, 24.0]) / 12.0 / (1.0 + np.exp(FADE_SLOPE * (shells - FADE_MIDDLE)))
-    beyond = shells - BETA * s0[:, None]
-    gamma1, gamma2 = (np.sum(weight * np.exp(-rate[:, None] * beyond), axis=1) for rate in (eta, decay))
-    columns = {"E0": e0, "s0": s0, "V0": v0, "eta": eta, "decay": decay, "gamma1": gamma1, "gamma2": gamma2}
-    return columns | {"lambda": rows[5] / BOHR, "n0": rows[6] / BOHR**3}
 
 
 CLASSICAL: dict[str, tuple[type, str, tuple[str, ...]]] = {

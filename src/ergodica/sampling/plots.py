@@ -9,17 +9,20 @@ import numpy as np
 from scipy.spatial.distance import pdist
 
 from ergodica.properties.plots import BLUE, GREY, ORANGE, new_figure
-from ergodica.units import KB
+from ergodica.units import BOHR, KB
 
 if TYPE_CHECKING:
+    from ase import Atoms
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from ergodica.sampling.adsorption import Adsorption
     from ergodica.sampling.conformers import Ensemble
+    from ergodica.sampling.density_map import DensityMap
     from ergodica.sampling.flow import Samples
     from ergodica.sampling.reweighting import Reweighted
 
-__all__ = ["plot_ensemble", "plot_particles"]
+__all__ = ["plot_adsorption", "plot_ensemble", "plot_particles", "slab_cube"]
 
 ACROSS = 4
 BINS = 36
@@ -87,3 +90,80 @@ def plot_particles(drawn: Samples, weighted: Reweighted) -> Figure:
     axes[2].set_yticks([])
     figure.suptitle(f"{weighted.effective:.0f} of {len(drawn.x)} samples count", fontsize=10)
     return figure
+
+
+DEEPEST, CEILING = 1.5, 12.0
+"""Å of the slab that are shown, and kT above the least free energy."""
+WIDER, HIGHER, TILES = 1.35, 1.65, 2
+"""How much more than the cell is shown across and up, and cells to either side that this takes."""
+
+
+def plot_adsorption(slab: Atoms, found: Adsorption) -> Figure:
+    """Free energy over the plane with sites and surface atoms, the density over height, free energies of the sites."""
+    figure = new_figure(10.4, 4.2)
+    plane, height, sites = figure.subplots(1, 3, width_ratios=(2.2, 1, 1))
+    _plane(plane, slab, found.found)
+    points, chance = found.found.points, np.exp(found.found.log_density)
+    height.plot(chance.sum((0, 1)) / chance.sum() / np.diff(points[0, 0, :2, 2]), points[0, 0, :, 2], color=BLUE)
+    if found.drawn is not None:
+        z, weights = found.drawn.samples.x[:, 2], found.drawn.weighted.weights
+        height.hist(z, bins=40, weights=weights, density=True, color=GREY, orientation="horizontal", alpha=0.5)
+    inside = points[0, 0, chance.sum((0, 1)) > 1e-6 * chance.sum((0, 1)).max(), 2]
+    height.set_ylim(inside.min() - 0.2, inside.max() + 0.2)
+    height.set_xlabel("density / Å⁻¹")
+    height.set_ylabel("height above the uppermost layer / Å")
+    shares = found.populations[found.populations > 1e-3]
+    free = -1e3 * KB * found.found.temperature * np.log(shares / shares.max())
+    error = 1e3 * KB * found.found.temperature * found.population_errors[found.populations > 1e-3] / shares
+    sites.errorbar(np.arange(1, len(free) + 1), free, error, fmt="o", color=ORANGE, markersize=4, linewidth=1)
+    sites.set_xlabel("site")
+    sites.set_ylabel("free energy / meV")
+    return figure
+
+
+def _plane(axis: Axes, slab: Atoms, found: DensityMap) -> None:
+    from ase.data import chemical_symbols, covalent_radii
+    from ase.data.colors import jmol_colors
+    from matplotlib.patches import Circle
+
+    lattice, heat = np.asarray(found.surface.lattice, float), 1e3 * KB * found.temperature
+    free = -heat * np.log(np.maximum(found.lateral, 1e-300))
+    free = np.tile(np.minimum(free - free.min(), CEILING * heat), (3 * TILES, 3 * TILES))
+    places = np.stack(np.meshgrid(*(np.arange(n) for n in free.shape), indexing="ij"), axis=-1) / found.lateral.shape
+    x, y = np.moveaxis((places - TILES) @ lattice, -1, 0)
+    drawn = axis.contourf(x, y, free, levels=np.linspace(0, CEILING * heat, 25), cmap="viridis_r")
+    top = np.asarray(slab.positions)[:, 2] > slab.positions[:, 2].max() - DEEPEST
+    shifts = [np.array([i, j]) @ lattice for i in range(-TILES, 2 * TILES) for j in range(-TILES, 2 * TILES)]
+    for number, position in zip(slab.numbers[top], slab.positions[top], strict=True):
+        for shift in shifts:
+            circle = Circle(position[:2] + shift, 0.55 * covalent_radii[number], facecolor=jmol_colors[number],
+                            edgecolor="0.2", linewidth=0.6, alpha=0.8)  # fmt: skip
+            axis.add_patch(circle)
+    for number, site in enumerate(found.sites[:9], start=1):
+        where = (site.position[:2] @ np.linalg.inv(lattice)) % 1.0 @ lattice
+        axis.annotate(str(number), where, color="black", fontsize=8, ha="center", va="center", weight="bold")
+    corners = np.array([[0, 0], [1, 0], [1, 1], [0, 1], [0, 0]]) @ lattice
+    axis.plot(*corners.T, color="white", linewidth=1)
+    axis.set_aspect("equal")
+    size = np.ptp(corners, axis=0)
+    axis.set_xlim(corners[:, 0].min(), corners[:, 0].min() + WIDER * size[0])
+    axis.set_ylim(corners[:, 1].min(), corners[:, 1].min() + HIGHER * size[1])
+    axis.set_xlabel("x / Å")
+    axis.set_ylabel("y / Å")
+    axis.figure.colorbar(drawn, ax=axis, label="free energy / meV", shrink=0.8, format="%.0f")
+    for number in np.unique(slab.numbers[top]):
+        axis.scatter([], [], color=jmol_colors[number], edgecolor="0.2", label=chemical_symbols[number])
+    axis.legend(fontsize=8, loc="upper left", framealpha=0.9)
+
+
+def slab_cube(slab: Atoms, found: DensityMap) -> bytes:
+    """The density of an atom above a slab as a Gaussian cube file, 1/Bohr³."""
+    from ergodica.dft.cube import cube_bytes
+
+    points, lattice = found.points / BOHR, np.asarray(found.surface.lattice) / BOHR
+    axes = np.zeros((3, 3))
+    axes[:2, :2] = lattice / np.array(points.shape[:2])[:, None]
+    axes[2] = points[0, 0, 1] - points[0, 0, 0]
+    nuclei = slab.numbers, np.asarray(found.surface.positions) / BOHR
+    density = np.exp(found.log_density) * BOHR**3
+    return cube_bytes(nuclei, points[0, 0, 0], axes, density, "Density of an atom above a slab, 1/Bohr^3")
