@@ -9,15 +9,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ergodica.dft.atomic_reference import fit_linear, fit_quadratic
 from ergodica.dft import run
+from ergodica.dft.atomic_reference import fit_linear, fit_quadratic
 from ergodica.dft.basis import DensityBasis
 from ergodica.dft.layout import Layout, Radial, index_table, tabulated
 from ergodica.dft.learned import FunctionalConfig, LearnedFunctional, fresh_functional, load_functional, save_functional
 from ergodica.dft.minimize import MinimizeOptions
 from ergodica.dft.molecule import energy, make_molecule
 from ergodica.dft.network import NetworkConfig
-from ergodica.dft.properties import forces
+from ergodica.dft.properties import forces, hirshfeld_charges, quadrupole
 from ergodica.dft.run import DensityOptions, minimize_density
 from ergodica.dft.start import atomic_start
 from ergodica.errors import InputError
@@ -133,6 +133,26 @@ def test_the_file_gives_the_functional_back(functional: LearnedFunctional, tmp_p
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(InputError, match="not a complete"):
         load_functional(path)
+
+
+def test_superposed_atoms_are_neutral_and_moved_charge_is_found() -> None:
+    """Hirshfeld charges are those of free atoms where nothing has moved; a shell of one more electron makes an ion."""
+    free = atomic_start(WATER, 10.0)
+    neutral = hirshfeld_charges(WATER, POSITIONS, free, free)
+    np.testing.assert_allclose(neutral, 0.0, atol=2e-3)
+    far = POSITIONS + np.array([[0.0, 0.0, 0.0], [0.0, 20.0, 0.0], [0.0, -20.0, 0.0]])
+    more = np.where(WATER.atom == 1, 1.5 * free, free)
+    charges = hirshfeld_charges(WATER, far, more, free)
+    np.testing.assert_allclose(charges, [0.0, -0.5, 0.0], atol=2e-3)
+
+
+def test_quadrupoles_are_traceless_and_do_not_depend_on_the_origin() -> None:
+    found = quadrupole(WATER, POSITIONS, COEFFICIENTS)
+    shift = np.array([1.0, -2.0, 0.5])
+    np.testing.assert_allclose(quadrupole(WATER, POSITIONS + shift, COEFFICIENTS), found, atol=1e-9)
+    assert abs(np.trace(found)) < 1e-10 and np.abs(found).max() > 0.1
+    round_about = quadrupole(DensityBasis((8,)), np.zeros((1, 3)), atomic_start(DensityBasis((8,)), 8.0))
+    np.testing.assert_allclose(round_about, 0.0, atol=1e-12)
 
 
 @pytest.mark.slow

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -28,15 +28,27 @@ UNITS = {
 COLUMNS = ("file", "index", "formula", "converged", "iterations", "energy / Ha", "gradient norm", "Kohn-Sham / Ha")
 
 
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Stopping:
+    """When a minimisation ends."""
+
+    tolerance: float = 1e-4
+    """Norm of the projected gradient at which the density has converged, Hartree."""
+
+    steps: int = 1000
+    """Evaluations of the energy after which to give up."""
+
+
 def minimize(
     *files: str,
     functional: Annotated[str, Parameter(alias="-f")] = "tf+vw/9",
     xc: str = "pbe",
     start: Literal["model", "sad", "minao"] | None = None,
-    tolerance: float = 1e-4,
-    steps: int = 1000,
+    stopping: Stopping = Stopping(),
     force: Flag = False,
     reference: Flag = False,
+    charges: Flag = False,
     common: Shared = SHARED,
 ) -> int:
     """Minimise the density of every molecule in the files; exit code 1 if one did not converge.
@@ -53,22 +65,22 @@ def minimize(
     start
         Density to begin with: superposed PBE atoms (sad), minimal orbitals (minao) or what a learned functional
         expects (model), which is its default.
-    tolerance
-        Norm of the projected gradient at which the density has converged, Hartree.
-    steps
-        Evaluations of the energy after which to give up.
     force
         Try a learned functional on molecules of a composition it was not trained on.
     reference
         Solve the Kohn-Sham equations beside it; needs pyscf.
+    charges
+        Give Hirshfeld charges of the atoms.
     """
     common.start()
     items = read_items(files)
     from ergodica.dft.functionals import KINETIC
     from ergodica.dft.minimize import MinimizeOptions
-    from ergodica.dft.run import DensityOptions, check_system, electrons_of, minimize_density
+    from ergodica.dft.run import DensityOptions, atomic_charges, check_system, electrons_of, minimize_density
 
-    options = DensityOptions(functional, xc, start, minimize=MinimizeOptions(tolerance, steps), force=force)
+    options = DensityOptions(
+        functional, xc, start, minimize=MinimizeOptions(stopping.tolerance, stopping.steps), force=force
+    )
     for item in items:  # bad input is told before anything is computed
         electrons_of(item.system)
         check_system(options, item.system)
@@ -78,6 +90,8 @@ def minimize(
         found = minimize_density(systems, options, lambda done: bar.update(task, completed=done))
     solved = [_solve(item) if reference else None for item in items]
     records = [_record(item, one, other) for item, one, other in zip(items, found, solved, strict=True)]
+    if charges:
+        records = [{**record, "charges_e": atomic_charges(one)} for record, one in zip(records, found, strict=True)]
     _finish(common, records, [one.system for one in found])
     lost = sum(not one.converged for one in found)
     name = f"{functional} with {xc}" if functional in KINETIC else functional
@@ -282,6 +296,7 @@ def _record(item: Item, one: OrbitalFree, other: KohnSham | None) -> dict[str, A
     return {
         **item.head,
         **_solution(one),
+        "quadrupole_D_A": one.quadrupole,
         "iterations": one.iterations,
         "electron_count_error": one.electron_count_error,
         "gradient_norm": one.gradient_norm,

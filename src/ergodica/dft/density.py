@@ -6,15 +6,17 @@ costs one exponential a shell and no value of a function is stored. Atoms of an 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from ergodica.dft.basis import DensityBasis
 from ergodica.dft.solid_harmonics import gradients, solid_harmonics
 
-__all__ = ["BLOCK", "density_and_gradient", "in_blocks"]
+__all__ = ["BLOCK", "densities_of_atoms", "density_and_gradient", "in_blocks"]
 
 BLOCK = 2048
 """Points that are worked on at once, where there are many."""
@@ -43,15 +45,31 @@ def density_and_gradient(
         coefficients: p.
         points: where, Bohr.
     """
+    found = list(_by_element(basis, positions, coefficients, points))
+    rho, gradient = (sum(jnp.sum(part[place], axis=0) for part in found) for place in (1, 2))
+    return rho, gradient  # type: ignore[return-value]
+
+
+def densities_of_atoms(
+    basis: DensityBasis, positions: Float[Array, "N 3"], coefficients: Float[Array, " F"], points: Float[Array, "P 3"]
+) -> Float[Array, "N P"]:
+    """What the functions of each atom add to ρ at points; the arguments are those of `density_and_gradient`."""
+    found = [(atoms, values) for atoms, values, _ in _by_element(basis, positions, coefficients, points)]
+    order = np.argsort(np.concatenate([atoms for atoms, _ in found]))
+    return jnp.concatenate([values for _, values in found])[order]
+
+
+def _by_element(
+    basis: DensityBasis, positions: Float[Array, "N 3"], coefficients: Float[Array, " F"], points: Float[Array, "P 3"]
+) -> Iterator[tuple[Int[np.ndarray, " A"], Float[Array, "A P"], Float[Array, "A P 3"]]]:
+    """The atoms of each element, and what they add to ρ and ∇ρ."""
     numbers = np.array(basis.numbers)
-    parts = []
     for number in sorted(set(basis.numbers)):
         atoms = np.flatnonzero(numbers == number)
         functions = np.stack([np.flatnonzero(basis.atom == atom) for atom in atoms])
         element = DensityBasis((number,))
         one = jax.vmap(lambda centre, own, element=element: _of_atom(element, own, points - centre))
-        parts += [jnp.sum(found, axis=0) for found in one(positions[atoms], coefficients[functions])]
-    return sum(parts[::2]), sum(parts[1::2])  # type: ignore[return-value]
+        yield (atoms, *one(positions[atoms], coefficients[functions]))
 
 
 def _of_atom(

@@ -19,7 +19,7 @@ from ergodica.dft.grid import GridOptions
 from ergodica.dft.learned import LearnedFunctional, load_functional, shipped_functionals
 from ergodica.dft.minimize import MinimizeOptions, Minimum, minimize
 from ergodica.dft.molecule import make_molecule
-from ergodica.dft.properties import dipole, forces
+from ergodica.dft.properties import dipole, forces, hirshfeld_charges, quadrupole
 from ergodica.dft.start import Start, atomic_start
 from ergodica.elements import SYMBOLS
 from ergodica.errors import InputError
@@ -29,7 +29,7 @@ from ergodica.units import BOHR, DEBYE, HARTREE
 if TYPE_CHECKING:
     from ase import Atoms
 
-__all__ = ["DensityOptions", "OrbitalFree", "check_system", "electrons_of", "minimize_density"]
+__all__ = ["DensityOptions", "OrbitalFree", "atomic_charges", "check_system", "electrons_of", "minimize_density"]
 
 BATCH = {"cpu": 1}
 """Molecules that are minimised side by side, where it is not `ELSEWHERE`: the small products of many molecules at once
@@ -87,6 +87,7 @@ class OrbitalFree:
         gradient_norm: of the projected gradient in natural coordinates, Hartree.
         electron_count_error: of the integral of the density.
         dipole: moment, Debye [3].
+        quadrupole: traceless moment about the centre of nuclear charge, Debye Å [3, 3].
         extrapolated: the functional was learnt on molecules of other kinds.
     """
 
@@ -99,6 +100,7 @@ class OrbitalFree:
     gradient_norm: float
     electron_count_error: float
     dipole: Float[np.ndarray, " 3"]
+    quadrupole: Float[np.ndarray, "3 3"]
     extrapolated: bool = False
 
 
@@ -181,6 +183,16 @@ def minimize_density(
     return [found[number] for number in range(len(systems))]
 
 
+def atomic_charges(found: OrbitalFree) -> Float[np.ndarray, " N"]:
+    """Hirshfeld charges of the atoms, e; of an ion they add up to its charge."""
+    system = found.system
+    basis = DensityBasis.of(system.numbers)
+    free = atomic_start(basis, float(system.numbers.sum()), "sad")
+    with jax.enable_x64(True):
+        charges = hirshfeld_charges(basis, system.positions / BOHR, jnp.asarray(found.coefficients), jnp.asarray(free))
+        return np.asarray(charges)
+
+
 def _batches(systems: Sequence[System], counts: Sequence[int], functional: Functional) -> Iterator[list[int]]:
     """Numbers of molecules with the same atoms and electrons; batches of a kind have one size, the last is padded."""
     kinds: dict[tuple[bytes, int], list[int]] = {}
@@ -201,21 +213,26 @@ def _solve(
     electrons: Float[Array, ""],
     functional: Functional,
     options: DensityOptions,
-) -> tuple[Minimum, Float[Array, "B N 3"], Float[Array, "B 3"]]:
-    """Minimum, forces and dipole of molecules with the same atoms, in atomic units."""
+) -> tuple[Minimum, Float[Array, "B N 3"], Float[Array, "B 3"], Float[Array, "B 3 3"]]:
+    """Minimum, forces, dipole and quadrupole of molecules with the same atoms, in atomic units."""
 
-    def one(places: Float[Array, "N 3"]) -> tuple[Minimum, Float[Array, "N 3"], Float[Array, " 3"]]:
+    def one(places: Float[Array, "N 3"]) -> tuple[Minimum, Array, Array, Array]:
         molecule = make_molecule(basis, places, options.grid)
-        first = functional.ground(molecule) if start is None else jnp.asarray(start)  # type: ignore[union-attr]
+        first = functional.ground(molecule) if start is None else jnp.asarray(start)  # type: ignore[attr-defined]
         minimum = minimize(molecule, functional, first, electrons, options.minimize)
         pull = forces(basis, places, minimum.coefficients, functional, options.grid)
-        return minimum, pull, dipole(basis, places, minimum.coefficients)
+        density = basis, places, minimum.coefficients
+        return minimum, pull, dipole(*density), quadrupole(*density)
 
     return jax.vmap(one)(positions) if len(positions) > 1 else jax.tree.map(lambda leaf: leaf[None], one(positions[0]))
 
 
 def _told(
-    system: System, minimum: Minimum, pull: Float[np.ndarray, "N 3"], moment: Float[np.ndarray, " 3"]
+    system: System,
+    minimum: Minimum,
+    pull: Float[np.ndarray, "N 3"],
+    moment: Float[np.ndarray, " 3"],
+    second: Float[np.ndarray, "3 3"],
 ) -> OrbitalFree:
     energy = float(minimum.energy)
     return OrbitalFree(
@@ -228,4 +245,5 @@ def _told(
         gradient_norm=float(minimum.gradient_norm),
         electron_count_error=float(minimum.electron_count_error),
         dipole=moment * (BOHR / DEBYE),
+        quadrupole=second * (BOHR**2 / DEBYE),
     )
