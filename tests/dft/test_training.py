@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from ergodica.dft.examples import examples, fit_reference, less_reference
+from ergodica.dft.feed import ExampleFeed
 from ergodica.dft.labelfile import LabelFile
 from ergodica.dft.labels import LabelOptions
 from ergodica.dft.layout import Radial
@@ -54,6 +55,19 @@ def test_a_quadratic_functional_is_found_without_a_network() -> None:
     left = less_reference(found, reference, config)
     assert np.std([one.energy for one in left]) < 0.05 * np.std([one.energy for one in found])
     assert np.mean([one.gradient**2 for one in left]) < 0.01 * np.mean([one.gradient**2 for one in found])
+
+
+def test_densities_far_from_the_ground_state_count_less() -> None:
+    """Labels are made-up quadratic ones: the distance is the length of the move."""
+    config = FunctionalConfig(("H",), network=NetworkConfig(8, 4, 1, 2, Radial(6.0, 4)))
+    (one,) = examples(conformers(1), config)
+    moved = np.linalg.norm(one.natural - one.natural[0], axis=1)
+    np.testing.assert_allclose(one.distance, moved, atol=1e-6)
+    focus = float(moved[2])
+    feed = ExampleFeed([one], 1, 0, 1, focus=focus)
+    shares = np.ravel(feed.chunk(*feed.plan(None)[0]).targets.share)
+    np.testing.assert_allclose(shares, 1 / (1 + moved / focus), rtol=1e-5)
+    assert shares[0] == 1 and shares[2] == pytest.approx(0.5)
 
 
 @pytest.mark.slow

@@ -49,6 +49,7 @@ class Example:
         natural: q of every label, the ground state first [L, F].
         energy: what is to be learnt, Hartree [L].
         gradient: ∂E/∂q, Hartree [L, F].
+        distance: from the ground state, √|δq·δg| with the changes of q and of the whole gradient, √Hartree [L].
         normal: direction in which the number of electrons changes, of length 1 [F].
         jacobian: ∂q/∂R of the ground state at fixed p, 1/Bohr [F, N, 3].
         nuclear: ∂E/∂R of the ground state at fixed p, Hartree/Bohr [N, 3].
@@ -61,6 +62,7 @@ class Example:
     natural: Float[np.ndarray, "L F"]
     energy: Float[np.ndarray, " L"]
     gradient: Float[np.ndarray, "L F"]
+    distance: Float[np.ndarray, " L"]
     normal: Float[np.ndarray, " F"]
     jacobian: Float[np.ndarray, "F N 3"]
     nuclear: Float[np.ndarray, "N 3"]
@@ -88,14 +90,17 @@ def _example(conformer: Conformer, config: FunctionalConfig) -> Example:
         energy, slope = energy - labels.apbe, slope - labels.apbe_gradient
     frame = jax.device_get(_frame(basis, config, positions, labels.coefficients[0]))
     normal = frame.inverse_root @ integrals.charges(basis)
+    natural, gradient = labels.coefficients @ frame.root, slope @ frame.inverse_root
+    response = np.sum((natural - natural[0]) * (gradient - gradient[0]), axis=1)
     return Example(
         species=species,
         positions=positions,
         index=index_table(config.layout, basis),
         around=frame.around,
-        natural=labels.coefficients @ frame.root,
+        natural=natural,
         energy=energy,
-        gradient=slope @ frame.inverse_root,
+        gradient=gradient,
+        distance=np.sqrt(np.abs(response)),
         normal=normal / np.linalg.norm(normal),
         jacobian=frame.jacobian,
         nuclear=conformer.gradient - frame.rest,

@@ -49,6 +49,7 @@ class DensityTargets:
         gradient: ∂E/∂q, Hartree [B, S, F].
         normal: direction in which the number of electrons changes [B, F].
         nuclear: ∂E/∂R of the ground state, Hartree/Bohr [B, N, 3].
+        share: how much each density counts, 1 for the ground state [B, S].
         weight: 1 for a conformer, 0 for a filler [B].
     """
 
@@ -56,6 +57,7 @@ class DensityTargets:
     gradient: Float[Array, "B S F"]
     normal: Float[Array, "B F"]
     nuclear: Float[Array, "B N 3"]
+    share: Float[Array, "B S"]
     weight: Float[Array, " B"]
 
 
@@ -83,6 +85,7 @@ class ExampleFeed:
         length: batches of a chunk.
         devices: batches of a step.
         noise: standard deviation of the random moves.
+        focus: distance from the ground state, √Hartree, at which a density counts half; 0 counts all alike.
     """
 
     examples: Sequence[Example]
@@ -91,6 +94,7 @@ class ExampleFeed:
     length: int
     devices: int = 1
     noise: float = 0.0
+    focus: float = 0.0
 
     @cached_property
     def _sizes(self) -> tuple[int, int, int]:
@@ -126,6 +130,9 @@ class ExampleFeed:
         batches = [planned[start : start + self.batch_size] for start in range(0, len(planned), self.batch_size)]
         return stacked([self._batch(batch) for batch in batches], self.length, self.devices)  # type: ignore[misc]
 
+    def _share(self, distance: Float[np.ndarray, " S"]) -> Float[np.ndarray, " S"]:
+        return 1 / (1 + distance / self.focus) if self.focus else np.ones(len(distance))
+
     def _batch(self, members: Sequence[Draw | None]) -> tuple[DensityBatch, DensityTargets]:
         filler = Draw(0, np.zeros(self._sizes[2], int), None)
         rows = [self._row(member or filler, float(member is not None)) for member in members]
@@ -154,6 +161,7 @@ class ExampleFeed:
             gradient=np.pad(gradient, ((0, 0), (0, rest))),
             normal=np.pad(one.normal, (0, rest)),
             nuclear=np.pad(one.nuclear, ((0, extra), (0, 0))),
+            share=self._share(one.distance[draw.labels]),
             weight=np.array(weight),
         )
         return DensityBatch(**fields), DensityTargets(**labels)

@@ -50,12 +50,14 @@ class DensityData:
         validation: files for choosing the best step.
         densities: labels of a conformer in a batch, the ground state among them.
         noise: standard deviation of random moves of natural coefficients (see `ExampleFeed`).
+        focus: distance from the ground state at which a density counts half, √Hartree; 0 counts all alike.
     """
 
     train: tuple[str, ...] = ()
     validation: tuple[str, ...] = ()
     densities: int = 6
     noise: float = 0.003
+    focus: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -184,9 +186,10 @@ class FunctionalTask:
 
     def loaders(self, devices: int) -> tuple[ExampleFeed, ExampleFeed]:
         """Batches to train on and to validate with."""
-        run, count = self.config.run, self.config.data.densities
-        training = ExampleFeed(self.fitted, run.batch_size, count, run.steps_per_call, devices, self.config.data.noise)
-        return training, ExampleFeed(self.checked, run.batch_size, count, run.steps_per_call)
+        run, data = self.config.run, self.config.data
+        shape = (run.batch_size, data.densities, run.steps_per_call)
+        training = ExampleFeed(self.fitted, *shape, devices, data.noise, data.focus)
+        return training, ExampleFeed(self.checked, *shape, focus=data.focus)
 
     def loss(self, params: Any, batch: DensityBatch, targets: DensityTargets, *_: Array) -> tuple[Array, Errors]:
         """Loss and errors of a batch."""
@@ -197,8 +200,9 @@ class FunctionalTask:
         weight, atoms = targets.weight, batch.valid.sum(axis=1)
         size = jnp.abs(energy - targets.energy)
         each = [size.mean(axis=1), gradient_error.mean(axis=1), nuclear_error.sum(axis=1) / atoms]
+        counted = [jnp.mean(targets.share * size, axis=1), jnp.mean(targets.share * gradient_error, axis=1), each[2]]
         weights = (self.config.loss.energy, self.config.loss.gradient, self.config.loss.nuclear)
-        total = jnp.sum(weight * sum(w * one for w, one in zip(weights, each, strict=True)))
+        total = jnp.sum(weight * sum(w * one for w, one in zip(weights, counted, strict=True)))
         loss = total / jnp.maximum(weight.sum(), 1.0)
         errors = Errors(
             loss=loss,

@@ -1,0 +1,25 @@
+"""Structures with Kohn-Sham energies and forces out of a label file, to train a potential on the same data.
+
+python examples/dft/as_structures.py ethanol-train.h5@0:316 ethanol-train.xyz
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from ergodica.archives import parse_slice
+from ergodica.dft.labelfile import read_labels
+from ergodica.files import write_structures
+
+
+def main(labels: str, output: str) -> None:
+    """Write them."""
+    name, _, selection = labels.partition("@")
+    conformers = read_labels(name, parse_slice(selection, Path(name))) if selection else read_labels(name)
+    write_structures(output, [one.system for one in conformers])
+    print(f"{len(conformers)} structures")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
