@@ -15,6 +15,7 @@ from ergodica import load, predict
 from ergodica.dft.learned import load_functional, shipped_functionals
 from ergodica.dft.training import KIND, FunctionalTraining
 from ergodica.potentials import shipped
+from ergodica.sampling import adatom_training, particle_training, torsion_training
 from ergodica.training import read_config
 from ergodica.training.options import model_kind, parse_task, read_toml
 
@@ -54,6 +55,22 @@ def test_training_examples_are_valid(path):
 def test_functional_examples_are_valid(path):
     assert model_kind(path) == KIND
     assert parse_task(FunctionalTraining, read_toml(path), str(path)).info.name == path.stem
+
+
+SAMPLERS = {
+    adatom_training.KIND: adatom_training.AdatomTraining,
+    particle_training.KIND: particle_training.ParticleTraining,
+    torsion_training.KIND: torsion_training.SamplerTraining,
+}
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "examples" / "sampling").glob("*.toml")), ids=lambda p: p.stem)
+def test_sampler_examples_are_valid(path):
+    config = parse_task(SAMPLERS[model_kind(path)], read_toml(path), str(path))
+    assert (
+        config.info.name.startswith(path.stem)
+        and config.info.reproduce == f"ergodica train examples/sampling/{path.name}"
+    )
 
 
 @pytest.mark.parametrize("name", shipped_functionals())
