@@ -29,7 +29,7 @@ from ergodica.elements import SYMBOLS
 from ergodica.files import atomic_write
 from ergodica.sampling.adatom_sampler import AdatomSampler, adatom_log_density, draw_adatoms, load_adatoms
 from ergodica.sampling.alloys import AlloyOptions, alloys, random_slab, relaxed
-from ergodica.sampling.density_map import DensityMap, GridOptions, draw_states, energies_at, energy_map
+from ergodica.sampling.density_map import DensityMap, MapOptions, draw_states, energies_at, energy_map
 from ergodica.sampling.reweighting import reweight
 from ergodica.sampling.surfaces import surface_of, visitor
 from ergodica.units import KB
@@ -43,7 +43,7 @@ LEAST_FOUND, LEAST_COMPARED = 0.005, 0.02
 def measure(sampler: AdatomSampler, slab: Atoms, symbol: str, seed: int) -> dict[str, Any]:
     """All numbers of one atom on one slab."""
     energy, rng = visitor(surface_of(slab), SYMBOLS.index(symbol)), np.random.default_rng(seed)
-    exact = energy_map(energy, TEMPERATURE, GridOptions(0.15, 0.06))
+    exact = energy_map(energy, TEMPERATURE, MapOptions(0.15, 0.06))
     denoiser = sampler.denoiser(energy.surface, int(energy.number), TEMPERATURE)
     states = draw_states(exact, energy, STATES, rng)[0]
     log_p = -energies_at(energy, states) / (KB * TEMPERATURE) - exact.log_partition

@@ -23,10 +23,10 @@ from ergodica.sampling.adatom_score import Above, AdatomDenoiser, fresh_params
 from ergodica.sampling.adatom_training import AdatomData, AdatomTask, AdatomTraining, known
 from ergodica.sampling.adsorption import AdatomOptions, adsorb
 from ergodica.sampling.alloys import AlloyOptions, alloys
-from ergodica.sampling.density_map import GridOptions, draw_states, energies_at, energy_map
+from ergodica.sampling.density_map import MapOptions, draw_states, energies_at, energy_map
 from ergodica.sampling.noise import Noise
 from ergodica.sampling.reweighting import reweight
-from ergodica.sampling.surfaces import Surface, surface_of, visitor
+from ergodica.sampling.surfaces import Surface, surface_height, surface_of, visitor
 from ergodica.training.loop import run_task
 from ergodica.training.options import OptimizerOptions, RunOptions
 from ergodica.units import KB
@@ -62,7 +62,7 @@ def test_energies_are_those_of_ase(seed, symbol):
     """With the atom anywhere, also in another cell, less those without it."""
     slab, rng = mixed(), np.random.default_rng(seed)
     x = np.append(rng.uniform(-9, 9, size=2), rng.uniform(0.8, 4.0))
-    visited = slab + Atoms(symbol, positions=[x + np.array([0, 0, slab.positions[:, 2].max()])])
+    visited = slab + Atoms(symbol, positions=[x + np.array([0, 0, surface_height(slab.positions[:, 2])])])
     alone = Atoms(symbol)
     energies = []
     for atoms in (visited, slab.copy(), alone):
@@ -76,7 +76,7 @@ def test_energies_are_those_of_ase(seed, symbol):
 def test_the_density_is_boltzmanns_and_sites_of_a_metal_are_alike():
     """Nine hollows of either kind; a finer grid has the same free energy; states have the mean energy of the grid."""
     energy = visitor(surface_of(fcc111("Cu", (3, 3, 4), vacuum=8.0)), 8)
-    fine, found = energy_map(energy, 300.0, GridOptions(0.1, 0.04)), energy_map(energy, 300.0)
+    fine, found = energy_map(energy, 300.0, MapOptions(0.1, 0.04)), energy_map(energy, 300.0)
     assert found.log_partition == pytest.approx(fine.log_partition, abs=2e-3)
     chance = np.exp(found.log_density) * found.volume
     assert chance.sum() == pytest.approx(1.0)
@@ -94,11 +94,11 @@ def test_the_density_is_boltzmanns_and_sites_of_a_metal_are_alike():
 def test_a_grid_that_ends_where_the_atom_is_is_refused():
     energy = visitor(surface_of(fcc111("Cu", (3, 3, 3), vacuum=8.0)), 8)
     with pytest.raises(InputError, match="highest points"):
-        energy_map(energy, 300.0, GridOptions(0.4, 0.1, 0.5, 1.7))
+        energy_map(energy, 300.0, MapOptions(0.4, 0.1, 0.5, 1.7))
 
 
 def test_any_potential_gives_the_same_density():
-    slab, options = fcc111("Cu", (3, 3, 2), vacuum=8.0), AdatomOptions("O", grid=GridOptions(1.3, 0.2, 0.6, 3.0))
+    slab, options = fcc111("Cu", (3, 3, 2), vacuum=8.0), AdatomOptions("O", grid=MapOptions(1.3, 0.2, 0.6, 3.0))
     quick = adsorb(slab, options)
     potential = load("emt")
     other = adsorb(slab, options, replace(potential, info=replace(potential.info, name="another")))
@@ -144,7 +144,7 @@ def test_weights_of_an_untrained_sampler_give_the_exact_free_energy():
     hot = replace(sampler, temperatures=(200.0, 9000.0))
     drawn = draw_adatoms(hot, energy, 3000.0, 4000, steps=6)
     found = reweight(-drawn.energies / (KB * 3000.0) - drawn.log_density)
-    exact = energy_map(energy, 3000.0, GridOptions(0.2, 0.08, 0.0, 9.0)).log_partition
+    exact = energy_map(energy, 3000.0, MapOptions(0.2, 0.08, 0.0, 9.0)).log_partition
     assert abs(found.log_mean - exact) < 4 * found.log_mean_error + 0.02
     assert found.log_mean_error < 0.1
 

@@ -82,7 +82,7 @@ def density(
         common.claim_folder(common.output)
     from ergodica.cli.inputs import read_items
     from ergodica.sampling.adsorption import AdatomOptions, adsorb
-    from ergodica.sampling.density_map import GridOptions
+    from ergodica.sampling.density_map import MapOptions
 
     began = perf_counter()
     items = read_items([slab])
@@ -90,7 +90,7 @@ def density(
         raise InputError(f"'{slab}' holds {len(items)} structures: choose one, such as '{slab}@0'.")
     potential = _potential(model) if method == "grid" else None
     usual = FINE if method == "grid" and potential is None else COARSE
-    grid = GridOptions(points.spacing or usual[0], points.step or usual[1], *points.heights)
+    grid = MapOptions(points.spacing or usual[0], points.step or usual[1], *points.heights)
     options = AdatomOptions(species, temperature, method, model or "adatoms", n, grid, common.seed)
     with progress(common) as bar:
         task = bar.add_task("density", total=100)

@@ -1,9 +1,10 @@
 """Equilibrium ensembles.
 
-Of molecules in torsion space: reading, the force field MMFF94, replica exchange. By diffusion: targets, noise, solvers
-of the reverse process, likelihoods. Of both: weights.
+Of molecules in torsion space: reading, the force field MMFF94, replica exchange. Of an atom upon a surface: densities.
+By diffusion: targets, noise, solvers of the reverse process, likelihoods. Of all: weights.
 """
 
+from ergodica.sampling.adsorption import AdatomOptions, Adsorption, adsorb
 from ergodica.sampling.conformers import ConformerOptions, Ensemble, sample_conformers
 from ergodica.sampling.likelihood import LogDensity, log_density
 from ergodica.sampling.mmff94 import MMFF94, mmff94
@@ -17,6 +18,8 @@ from ergodica.sampling.torsions import RigidEnergy, Torsions, rigid_energy
 __all__ = [
     "MMFF94",
     "SOLVERS",
+    "AdatomOptions",
+    "Adsorption",
     "Centred",
     "ConformerOptions",
     "Ensemble",
@@ -27,6 +30,7 @@ __all__ = [
     "Reweighted",
     "RigidEnergy",
     "Torsions",
+    "adsorb",
     "log_density",
     "mmff94",
     "pareto_shape",

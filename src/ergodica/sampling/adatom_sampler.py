@@ -152,6 +152,8 @@ def adatom_log_density(
 ) -> Float[np.ndarray, " n"]:
     """Logarithm of the model's density at given places, 1/Å³, by the probability flow with its exact divergence.
 
+    Minus infinity where the flow overflows: no sample comes from there.
+
     Args:
         denoiser: of an atom above a surface.
         x: places, Å.
@@ -160,7 +162,8 @@ def adatom_log_density(
     """
     padded = np.pad(x, ((0, -len(x) % BATCH), (0, 0)), mode="edge").astype(np.float32)
     parts = [np.asarray(_log_density(denoiser, part, noise, steps)) for part in padded.reshape(-1, BATCH, 3)]
-    return np.concatenate(parts)[: len(x)]
+    found = np.concatenate(parts)[: len(x)]
+    return np.where(np.isnan(found), -np.inf, found)
 
 
 @partial(jax.jit, static_argnums=(2, 3))

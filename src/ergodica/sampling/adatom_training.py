@@ -20,7 +20,7 @@ from ergodica.sampling.adatom_network import AdatomNetworkConfig
 from ergodica.sampling.adatom_sampler import KIND, AdatomSampler, load_adatoms, save_adatoms
 from ergodica.sampling.adatom_score import UNIT, AdatomDenoiser, fresh_params
 from ergodica.sampling.alloys import AlloyOptions, alloys
-from ergodica.sampling.density_map import GridOptions, draw_states, energy_map
+from ergodica.sampling.density_map import MapOptions, draw_states, energy_map
 from ergodica.sampling.noise import Noise, score_target
 from ergodica.sampling.surfaces import Surface, surface_of, visitor
 from ergodica.training.data import Chunk, stacked
@@ -59,7 +59,7 @@ class AdatomData:
     smallest: float = 0.02
     largest: float = 5.0
     rho: float = 7.0
-    grid: GridOptions = field(default_factory=lambda: GridOptions(0.25, 0.08, 0.2, 3.5))
+    grid: MapOptions = field(default_factory=lambda: MapOptions(0.25, 0.08, 0.2, 3.5))
 
 
 @dataclass(frozen=True)

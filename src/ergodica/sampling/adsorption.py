@@ -13,7 +13,7 @@ from scipy.special import logsumexp
 from ergodica.elements import SYMBOLS
 from ergodica.errors import InputError
 from ergodica.sampling.adatom_sampler import adatom_log_density, draw_adatoms, load_adatoms
-from ergodica.sampling.density_map import DensityMap, GridOptions, energy_map, grid_points, map_of_energies
+from ergodica.sampling.density_map import DensityMap, MapOptions, energy_map, grid_points, map_of_energies
 from ergodica.sampling.flow import Samples
 from ergodica.sampling.reweighting import Reweighted, reweight
 from ergodica.sampling.surfaces import Surface, surface_height, surface_of, visitor
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from ergodica.potentials.potential import Potential
 
-__all__ = ["AdatomOptions", "Adsorption", "Drawn", "adsorb"]
+__all__ = ["AdatomOptions", "Adsorption", "WeightedSamples", "adsorb"]
 
 Report = Callable[[float], None]
 CALL = 256
@@ -51,7 +51,7 @@ class AdatomOptions:
     method: Literal["grid", "diffusion"] = "grid"
     sampler: str = "adatoms"
     count: int = 2048
-    grid: GridOptions = field(default_factory=GridOptions)
+    grid: MapOptions = field(default_factory=MapOptions)
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -67,7 +67,7 @@ class AdatomOptions:
 
 
 @dataclass(frozen=True)
-class Drawn:
+class WeightedSamples:
     """Samples of a trained sampler with their weights for effective-medium theory."""
 
     samples: Samples
@@ -92,7 +92,7 @@ class Adsorption:
     normalisation_error: float
     populations: Float[np.ndarray, " K"]
     population_errors: Float[np.ndarray, " K"]
-    drawn: Drawn | None = None
+    drawn: WeightedSamples | None = None
 
     @property
     def reliable(self) -> bool:
@@ -160,7 +160,7 @@ def _by_diffusion(surface: Surface, options: AdatomOptions, report: Report) -> A
     weighted = reweight(-drawn.energies / (KB * options.temperature) - drawn.log_density)
     populations, errors = _counted(found, drawn.x, weighted.weights)
     shares = float(np.exp(total)), float(abs(np.exp(half) - np.exp(total)))
-    return Adsorption(found, *shares, populations, errors, Drawn(drawn, weighted))
+    return Adsorption(found, *shares, populations, errors, WeightedSamples(drawn, weighted))
 
 
 def _energies(

@@ -23,7 +23,7 @@ from ergodica.units import KB
 
 __all__ = [
     "DensityMap",
-    "GridOptions",
+    "MapOptions",
     "Site",
     "draw_states",
     "energies_at",
@@ -37,7 +37,7 @@ BLOCK = 8192
 
 
 @dataclass(frozen=True)
-class GridOptions:
+class MapOptions:
     """Points over the cell.
 
     Attributes:
@@ -57,7 +57,7 @@ class GridOptions:
             raise InputError("A grid needs positive spacings and at least three heights.")
 
 
-def grid_points(surface: Surface, options: GridOptions) -> Float[np.ndarray, "X Y Z 3"]:
+def grid_points(surface: Surface, options: MapOptions) -> Float[np.ndarray, "X Y Z 3"]:
     """Places, Å."""
     lattice = np.asarray(surface.lattice, float)
     counts = 2 * np.maximum(np.ceil(np.linalg.norm(lattice, axis=1) / (2 * options.spacing)), 2).astype(int)
@@ -176,9 +176,9 @@ EDGE = np.log(1e-3)
 """Logarithm of the share of the density that may be found at an end of the grid."""
 
 
-def energy_map(energy: Visitor, temperature: float, options: GridOptions | None = None) -> DensityMap:
+def energy_map(energy: Visitor, temperature: float, options: MapOptions | None = None) -> DensityMap:
     """The exact density of an atom by its energy; errors are those of `map_of_energies`."""
-    points = grid_points(energy.surface, options or GridOptions())
+    points = grid_points(energy.surface, options or MapOptions())
     energies = energies_at(energy, points.reshape(-1, 3)).reshape(points.shape[:3])
     return map_of_energies(energy.surface, points, energies, temperature)
 
