@@ -35,6 +35,7 @@ from ergodica.sampling.surfaces import surface_of, visitor
 from ergodica.units import KB
 
 HELD_OUT = (("Cu", "Pd"), ("Ag", "Pt"), ("Ni", "Au"))
+SHARES = np.array([[0.35, 0.65], [0.65, 0.35]])
 TEMPERATURE, STATES, DRAWN = 300.0, 512, 2048
 SPREAD = 0.2
 LEAST_FOUND, LEAST_COMPARED = 0.005, 0.02
@@ -116,7 +117,7 @@ def main() -> None:
     options = parser.parse_args()
     sampler, rng = load_adatoms(options.sampler), np.random.default_rng(7)
     pairs = tuple(one + other for one, other in HELD_OUT)
-    unknown = [random_slab(HELD_OUT[k % 3], (3, 3, 4), rng) for k in range(options.slabs)]
+    unknown = [random_slab(HELD_OUT[k % 3], SHARES[k % 2], (3, 3, 4), rng) for k in range(options.slabs)]
     kinds = {"known": alloys(AlloyOptions(count=options.slabs, seed=7, held_out=pairs)), "held out": relaxed(unknown)}
     result: dict[str, Any] = {}
     for kind, slabs in kinds.items():

@@ -11,6 +11,7 @@ from ase import Atoms
 from ase.build import fcc111
 from ase.constraints import FixAtoms
 from ase.data import atomic_numbers, reference_states
+from jaxtyping import Float
 
 from ergodica.errors import InputError
 
@@ -60,13 +61,15 @@ def alloys(options: AlloyOptions) -> list[Atoms]:
     for number in range(options.count):
         size = 1 if number % 8 == 0 else 2 + number % 2
         possible = choices[size] or choices[2] or choices[1]
-        slabs.append(random_slab(possible[rng.integers(len(possible))], options.size, rng))
+        metals = possible[rng.integers(len(possible))]
+        slabs.append(random_slab(metals, rng.dirichlet(np.ones(len(metals))), options.size, rng))
     return relaxed(slabs) if options.relax else slabs
 
 
-def random_slab(metals: Sequence[str], size: tuple[int, int, int], rng: np.random.Generator) -> Atoms:
-    """Metals in random shares at random places; the lattice constant is their weighted mean."""
-    shares = rng.dirichlet(np.ones(len(metals)))
+def random_slab(
+    metals: Sequence[str], shares: Float[np.ndarray, " M"], size: tuple[int, int, int], rng: np.random.Generator
+) -> Atoms:
+    """Metals in given shares at random places; the lattice constant is their weighted mean."""
     constants = np.array([reference_states[atomic_numbers[metal]]["a"] for metal in metals])  # type: ignore[index]
     slab = fcc111(metals[0], size, a=float(shares @ constants), vacuum=8.0)
     slab.symbols = rng.choice(metals, size=len(slab), p=shares)
