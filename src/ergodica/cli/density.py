@@ -36,8 +36,9 @@ class Points:
     step: float | None = None
     """Of the grid in height, Å; by default 0.08 with emt, 0.15 else."""
 
-    heights: Annotated[tuple[float, float], Parameter(negative="")] = (-0.5, 3.5)
-    """Lowest and highest point of the grid, Å above the uppermost layer."""
+    heights: Annotated[tuple[float, float] | None, Parameter(negative="")] = None
+    """Lowest and highest point of the grid, Å above the uppermost layer; by default -0.5 and 3.5, with diffusion,
+    where a point is dear, 0.6 and 3."""
 
 
 FINE, COARSE = (0.2, 0.08), (0.4, 0.15)
@@ -90,7 +91,8 @@ def density(
         raise InputError(f"'{slab}' holds {len(items)} structures: choose one, such as '{slab}@0'.")
     potential = _potential(model) if method == "grid" else None
     usual = FINE if method == "grid" and potential is None else COARSE
-    grid = MapOptions(points.spacing or usual[0], points.step or usual[1], *points.heights)
+    heights = points.heights or ((-0.5, 3.5) if method == "grid" else (0.6, 3.0))
+    grid = MapOptions(points.spacing or usual[0], points.step or usual[1], *heights)
     options = AdatomOptions(species, temperature, method, model or "adatoms", n, grid, common.seed)
     with progress(common) as bar:
         task = bar.add_task("density", total=100)
