@@ -59,7 +59,7 @@ def density(
 ) -> int:
     """Draw the map of where an atom is upon a frozen slab in thermal equilibrium; exit code 1 if it can't be trusted.
 
-    -o names a folder for density.npz, density.cube, pictures and a page.
+    -o names a folder for ensemble.npz, density.cube, pictures and a page.
 
     Parameters
     ----------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,8 +23,8 @@ from ergodica.sampling.adatom_score import UNIT, AdatomDenoiser, fresh_params
 from ergodica.sampling.alloys import AlloyOptions, alloys
 from ergodica.sampling.density_map import MapOptions, draw_states, energy_map
 from ergodica.sampling.noise import Noise, score_target
+from ergodica.sampling.random_feed import RandomFeed
 from ergodica.sampling.surfaces import Surface, surface_of, visitor
-from ergodica.training.data import Chunk, stacked
 from ergodica.training.loop import Outcome, run_task
 from ergodica.training.options import OptimizerOptions, RunOptions, defining_record
 from ergodica.units import KB
@@ -173,58 +174,29 @@ class CleanPlaces:
     forces: Float[Array, "B P 3"]
 
 
-@dataclass(frozen=True)
-class AdatomFeed:
-    """Yields the chunks of an epoch: states of random slabs with noise of levels spread evenly in their logarithm.
+def noisy_places(
+    known: Sequence[Known], noise: Noise, shape: tuple[int, int], rng: np.random.Generator
+) -> tuple[NoisyPlaces, CleanPlaces]:
+    """States of random slabs, all of as many atoms, with noise of levels spread evenly in their logarithm.
 
-    Attributes:
-        known: atoms on slabs, all of as many atoms.
+    Args:
+        known: atoms on slabs.
         noise: levels.
-        places: of a slab.
-        batch_size: slabs of a batch.
-        batches: of an epoch.
-        length: batches of a chunk.
-        devices: batches of a step.
+        shape: slabs, and places of each.
+        rng: random numbers.
     """
-
-    known: Sequence[Known]
-    noise: Noise
-    places: int
-    batch_size: int
-    batches: int
-    length: int
-    devices: int = 1
-
-    def steps(self) -> int:
-        """Optimiser steps of an epoch."""
-        return self.batches
-
-    def plan(self, rng: np.random.Generator | None) -> list[list[int]]:
-        """Seeds of the batches of each chunk; without `rng` always the same."""
-        rng = rng or np.random.default_rng(0)
-        seeds = rng.integers(2**32, size=self.batches * self.devices).tolist()
-        span = self.length * self.devices
-        return [seeds[start : start + span] for start in range(0, len(seeds), span)]
-
-    def chunk(self, *planned: int) -> Chunk:
-        """Make one planned chunk."""
-        return stacked([self._batch(seed) for seed in planned], self.length, self.devices)  # type: ignore[misc]
-
-    def _batch(self, seed: int) -> tuple[NoisyPlaces, CleanPlaces]:
-        rng, shape = np.random.default_rng(seed), (self.batch_size, self.places)
-        chosen = [self.known[row] for row in rng.integers(len(self.known), size=self.batch_size)]
-        rows = [rng.integers(len(one.x), size=self.places) for one in chosen]
-        x, forces = (
-            np.stack([getattr(one, name)[own] for one, own in zip(chosen, rows, strict=True)])
-            for name in ("x", "forces")
-        )
-        sigma = self.noise.spread(rng, self.batch_size * self.places).reshape(shape)
-        noise = rng.normal(size=x.shape).astype(np.float32)
-        slabs = jax.tree.map(lambda *leaves: _single(np.stack(leaves)), *(one.surface for one in chosen))
-        temperatures = np.array([one.temperature for one in chosen], np.float32)
-        numbers = np.array([one.number for one in chosen], np.int32)
-        noisy = NoisyPlaces(slabs, numbers, temperatures, x + sigma[..., None] * noise, sigma)  # type: ignore[arg-type]
-        return noisy, CleanPlaces(noise, forces)  # type: ignore[arg-type]
+    chosen = [known[row] for row in rng.integers(len(known), size=shape[0])]
+    rows = [rng.integers(len(one.x), size=shape[1]) for one in chosen]
+    x, forces = (
+        np.stack([getattr(one, name)[own] for one, own in zip(chosen, rows, strict=True)]) for name in ("x", "forces")
+    )
+    sigma = noise.spread(rng, shape[0] * shape[1]).reshape(shape)
+    added = rng.normal(size=x.shape).astype(np.float32)
+    slabs = jax.tree.map(lambda *leaves: _single(np.stack(leaves)), *(one.surface for one in chosen))
+    temperatures = np.array([one.temperature for one in chosen], np.float32)
+    numbers = np.array([one.number for one in chosen], np.int32)
+    noisy = NoisyPlaces(slabs, numbers, temperatures, x + sigma[..., None] * added, sigma)  # type: ignore[arg-type]
+    return noisy, CleanPlaces(added, forces)  # type: ignore[arg-type]
 
 
 def _single(values: np.ndarray) -> np.ndarray:
@@ -268,12 +240,12 @@ class AdatomTask:
         self.clean = 1.0 / force
         self.fingerprint = hashlib.sha256(b"".join(one.x.tobytes() for one in (*train, *validation))).hexdigest()
 
-    def loaders(self, devices: int) -> tuple[AdatomFeed, AdatomFeed]:
+    def loaders(self, devices: int) -> tuple[RandomFeed, RandomFeed]:
         """Batches to train on and to validate with."""
         run, data, noise = self.config.run, self.config.data, self.sampler.noise
-        shape, length = (data.places, run.batch_size), run.steps_per_call
-        training = AdatomFeed(self.train, noise, *shape, data.steps, length, devices)
-        return training, AdatomFeed(self.validation, noise, *shape, VALIDATED, length)
+        shape, length = (run.batch_size, data.places), run.steps_per_call
+        training, checked = (partial(noisy_places, part, noise, shape) for part in (self.train, self.validation))
+        return RandomFeed(training, data.steps, length, devices), RandomFeed(checked, VALIDATED, length)
 
     def loss(self, params: Any, batch: NoisyPlaces, targets: CleanPlaces, *_: Array) -> tuple[Array, Errors]:
         """Mean over places and degrees of freedom of (σ² + u²) times the squared error of the score."""

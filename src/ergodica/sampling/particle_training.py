@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,8 +21,8 @@ from ergodica.sampling.noise import Noise, score_target
 from ergodica.sampling.particle_network import ParticleNetworkConfig
 from ergodica.sampling.particle_sampler import KIND, ParticleSampler, load_particles, particles, save_particles
 from ergodica.sampling.particle_score import fresh_params
+from ergodica.sampling.random_feed import RandomFeed
 from ergodica.sampling.spaces import Centred
-from ergodica.training.data import Chunk, stacked
 from ergodica.training.loop import Outcome, run_task
 from ergodica.training.options import OptimizerOptions, RunOptions, defining_record
 
@@ -121,49 +122,14 @@ class CleanStates:
     forces: Float[Array, "B N D"]
 
 
-@dataclass(frozen=True)
-class ParticleFeed:
-    """Yields the chunks of an epoch: random states with noise of levels spread evenly in their logarithm.
-
-    Attributes:
-        walked: states.
-        noise: levels.
-        batch_size: states of a batch.
-        batches: of an epoch.
-        length: batches of a chunk.
-        devices: batches of a step.
-    """
-
-    walked: Walked
-    noise: Noise
-    batch_size: int
-    batches: int
-    length: int
-    devices: int = 1
-
-    def steps(self) -> int:
-        """Optimiser steps of an epoch."""
-        return self.batches
-
-    def plan(self, rng: np.random.Generator | None) -> list[list[int]]:
-        """Seeds of the batches of each chunk; without `rng` always the same."""
-        rng = rng or np.random.default_rng(0)
-        seeds = rng.integers(2**32, size=self.batches * self.devices).tolist()
-        span = self.length * self.devices
-        return [seeds[start : start + span] for start in range(0, len(seeds), span)]
-
-    def chunk(self, *planned: int) -> Chunk:
-        """Make one planned chunk."""
-        return stacked([self._batch(seed) for seed in planned], self.length, self.devices)  # type: ignore[misc]
-
-    def _batch(self, seed: int) -> tuple[NoisyStates, CleanStates]:
-        rng, size = np.random.default_rng(seed), self.batch_size
-        x, forces = (part.reshape(-1, *part.shape[2:]) for part in (self.walked.x, self.walked.forces))
-        rows = rng.integers(len(x), size=size)
-        sigma = self.noise.spread(rng, size)
-        noise = rng.normal(size=x[rows].shape)
-        noise = (noise - noise.mean(axis=1, keepdims=True)).astype(np.float32)
-        return NoisyStates(x[rows] + sigma[:, None, None] * noise, sigma), CleanStates(noise, forces[rows])  # type: ignore[arg-type]
+def noisy_states(walked: Walked, noise: Noise, size: int, rng: np.random.Generator) -> tuple[NoisyStates, CleanStates]:
+    """Random states with noise of levels spread evenly in their logarithm."""
+    x, forces = (part.reshape(-1, *part.shape[2:]) for part in (walked.x, walked.forces))
+    rows = rng.integers(len(x), size=size)
+    sigma = noise.spread(rng, size)
+    added = rng.normal(size=x[rows].shape)
+    added = (added - added.mean(axis=1, keepdims=True)).astype(np.float32)
+    return NoisyStates(x[rows] + sigma[:, None, None] * added, sigma), CleanStates(added, forces[rows])  # type: ignore[arg-type]
 
 
 class Errors(NamedTuple):
@@ -203,11 +169,11 @@ class ParticleTask:
         self.space, self.clean = Centred(shape), 1.0 / force
         self.fingerprint = hashlib.sha256(train.x.tobytes() + validation.x.tobytes()).hexdigest()
 
-    def loaders(self, devices: int) -> tuple[ParticleFeed, ParticleFeed]:
+    def loaders(self, devices: int) -> tuple[RandomFeed, RandomFeed]:
         """Batches to train on and to validate with."""
         size, length, noise = self.config.run.batch_size, self.config.run.steps_per_call, self.sampler.noise
-        training = ParticleFeed(self.train, noise, size, self.config.data.steps, length, devices)
-        return training, ParticleFeed(self.validation, noise, size, VALIDATED, length)
+        training, checked = (partial(noisy_states, part, noise, size) for part in (self.train, self.validation))
+        return RandomFeed(training, self.config.data.steps, length, devices), RandomFeed(checked, VALIDATED, length)
 
     def loss(self, params: Any, batch: NoisyStates, targets: CleanStates, *_: Array) -> tuple[Array, Errors]:
         """Mean over samples and degrees of freedom of σ² times the squared error of the score."""
