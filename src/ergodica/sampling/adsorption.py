@@ -13,7 +13,14 @@ from scipy.special import logsumexp
 from ergodica.elements import SYMBOLS
 from ergodica.errors import InputError
 from ergodica.sampling.adatom_sampler import adatom_log_density, draw_adatoms, load_adatoms
-from ergodica.sampling.density_map import DensityMap, MapOptions, energy_map, grid_points, map_of_energies
+from ergodica.sampling.density_map import (
+    DensityMap,
+    MapOptions,
+    energy_map,
+    grid_points,
+    map_of_densities,
+    map_of_energies,
+)
 from ergodica.sampling.flow import Samples
 from ergodica.sampling.reweighting import Reweighted, reweight
 from ergodica.sampling.surfaces import Surface, surface_height, surface_of, visitor
@@ -148,10 +155,8 @@ def _by_diffusion(surface: Surface, options: AdatomOptions, report: Report) -> A
         logs.append(adatom_log_density(denoiser, flat[start : start + 16 * CALL], sampler.noise))
         report(0.8 * min(1.0, (start + 16 * CALL) / len(flat)))
     log_density = np.concatenate(logs).astype(float).reshape(points.shape[:3])
-    found = DensityMap(surface, options.temperature, points, log_density, None, 0.0)
-    total = logsumexp(log_density) + np.log(found.volume)
-    found = DensityMap(surface, options.temperature, points, log_density - total, None, float(total))
-    half = _sum(log_density[::2, ::2], log_density) + np.log(found.volume)
+    found = map_of_densities(surface, points, log_density, options.temperature)
+    total, half = found.log_partition, _sum(log_density[::2, ::2], log_density) + np.log(found.volume)
 
     def drawing(part: float) -> None:
         report(0.8 + 0.2 * part)

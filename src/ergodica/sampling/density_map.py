@@ -29,6 +29,7 @@ __all__ = [
     "energies_at",
     "energy_map",
     "grid_points",
+    "map_of_densities",
     "map_of_energies",
 ]
 
@@ -170,6 +171,14 @@ def map_of_energies(
             raise InputError(f"The atom is found at the {name} points of the grid, too: move its end further out.")
     log_partition = float(total + np.log(_volume(surface, points)))
     return DensityMap(surface, temperature, points, weights - log_partition, energies, log_partition)
+
+
+def map_of_densities(
+    surface: Surface, points: Float[np.ndarray, "X Y Z 3"], log_density: Float[np.ndarray, "X Y Z"], temperature: float
+) -> DensityMap:
+    """A model's density, divided by its sum; the arguments are those of `map_of_energies`."""
+    total = float(logsumexp(log_density) + np.log(_volume(surface, points)))
+    return DensityMap(surface, temperature, points, log_density - total, None, total)
 
 
 EDGE = np.log(1e-3)
