@@ -101,7 +101,8 @@ def test_forces_are_those_of_finite_differences(functional: LearnedFunctional) -
     up, down = (
         float(evaluated(COEFFICIENTS, prepared(WATER, POSITIONS + sign * step * along), functional)) for sign in (1, -1)
     )
-    pull = forces(WATER, POSITIONS, COEFFICIENTS, functional)
+    molecule = prepared(WATER, POSITIONS)
+    pull = forces(molecule, COEFFICIENTS, functional)
     assert float(-jnp.sum(pull * along)) == pytest.approx((up - down) / (2 * step), rel=1e-6)
 
 

@@ -1,4 +1,4 @@
-"""The symmetric root of the overlap and its derivative, also where eigenvalues coincide."""
+"""Natural coordinates: the root of the overlap and its derivative, also where eigenvalues coincide; fragments."""
 
 from __future__ import annotations
 
@@ -7,24 +7,89 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ergodica.dft.natural import symmetric_roots
+from ergodica.dft import integrals
+from ergodica.dft.basis import DensityBasis
+from ergodica.dft.natural import (
+    Fragments,
+    Natural,
+    RootOptions,
+    find_fragments,
+    from_natural,
+    make_natural,
+    to_natural,
+)
+from ergodica.dft.start import atomic_start
 
 pytestmark = pytest.mark.usefixtures("x64")
 MOVE = np.random.default_rng(0).normal(size=(5, 5))
 MOVE = MOVE + MOVE.T
+WHOLE = (Fragments(jnp.arange(5)[None], jnp.arange(5)[None]),)
+P = np.random.default_rng(2).normal(size=5)
 
 
 @pytest.mark.parametrize("values", [[0.1, 0.5, 1.0, 2.0, 3.0], [1.0, 1.0, 1.0, 2.0, 2.0]])
 def test_roots_and_their_slopes(values: list[float]) -> None:
     turn = np.linalg.qr(np.random.default_rng(1).normal(size=(5, 5)))[0]
     matrix, move = jnp.asarray((turn * values) @ turn.T), jnp.asarray(MOVE)
-    root, inverse = symmetric_roots(matrix)
-    np.testing.assert_allclose(root @ root, matrix, atol=1e-13)
-    np.testing.assert_allclose(root @ inverse, np.eye(5), atol=1e-12)
-    _, slopes = jax.jvp(symmetric_roots, (matrix,), (move,))
+    natural = make_natural(matrix, WHOLE)
+    np.testing.assert_allclose(natural[0].rows[0] @ natural[0].rows[0], matrix, atol=1e-13)
+    np.testing.assert_allclose(from_natural(natural, to_natural(natural, matrix, jnp.asarray(P))), P, atol=1e-12)
+
+    def at(shift: float) -> jax.Array:
+        return natural_of(matrix + shift * move, jnp.asarray(P))
+
     step = 1e-5
-    ends = [symmetric_roots(matrix + sign * step * move) for sign in (1, -1)]
-    for slope, up, down in zip(slopes, *ends, strict=True):
-        np.testing.assert_allclose(slope, (up - down) / (2 * step), atol=1e-7)
-    back = jax.grad(lambda s: jnp.sum(symmetric_roots(matrix + s * move)[0] ** 3))(0.0)
-    assert float(back) == pytest.approx(float(jnp.sum(3 * root**2 * slopes[0])), rel=1e-9)
+    slope = jax.jvp(at, (0.0,), (1.0,))[1]
+    np.testing.assert_allclose(slope, (at(step) - at(-step)) / (2 * step), atol=1e-7)
+    back = jax.grad(lambda shift: jnp.sum(at(shift) ** 3))(0.0)
+    assert float(back) == pytest.approx(float(jnp.sum(3 * at(0.0) ** 2 * slope)), rel=1e-9)
+    by_p = jax.grad(lambda p: jnp.sum(natural_of(matrix, p)[0]))(jnp.asarray(P))
+    np.testing.assert_allclose(by_p, natural[0].rows[0, 0], atol=1e-13)
+
+
+def natural_of(matrix: jax.Array, p: jax.Array) -> jax.Array:
+    """S^(1/2) p."""
+    return to_natural(make_natural(matrix, WHOLE), matrix, p)
+
+
+CHAIN = DensityBasis((1,) * 8)
+"""Atoms of hydrogen in a row, 1.2 Å apart, a little out of line."""
+PLACES = 2.27 * np.arange(8)[:, None] * [1.0, 0.0, 0.0] + 0.2 * np.random.default_rng(3).normal(size=(8, 3))
+
+
+@pytest.mark.parametrize(("reach", "error"), [(1.5, 1e-2), (3.0, 1e-3), (20.0, 1e-5)])
+def test_fragments_come_near_the_root_of_the_whole(reach: float, error: float) -> None:
+    overlap = integrals.overlap(CHAIN, jnp.asarray(PLACES))
+    p = jnp.asarray(atomic_start(CHAIN, 8.0))
+    exact, near = (_roots(overlap, options) for options in (RootOptions(), RootOptions(0, reach)))
+    assert len(exact[0].rows) == 1 and sum(len(part.rows) for part in near) == 8
+    difference = to_natural(near, overlap, p) - to_natural(exact, overlap, p)
+    assert float(jnp.abs(difference).max()) < error
+
+
+def test_coordinates_of_fragments_are_differentiable() -> None:
+    p, along = jnp.asarray(atomic_start(CHAIN, 8.0)), np.random.default_rng(4).normal(size=PLACES.shape)
+    options = RootOptions(0, 3.0)
+
+    def at(shift: float | jax.Array) -> jax.Array:
+        overlap = integrals.overlap(CHAIN, jnp.asarray(PLACES) + shift * along)
+        return to_natural(make_natural(overlap, find_fragments(CHAIN, PLACES, options)), overlap, p)
+
+    step = 1e-4
+    _, slope = jax.jvp(at, (0.0,), (1.0,))
+    np.testing.assert_allclose(slope, (at(step) - at(-step)) / (2 * step), atol=1e-6)
+
+
+def test_each_function_belongs_to_one_group() -> None:
+    waters = DensityBasis((8, 1, 1) * 3)
+    places = np.concatenate([np.array([[0, 0, 0], [1.8, 0, 0], [-0.5, 1.7, 0]]) + 9.0 * k for k in range(3)])
+    found = find_fragments(waters, places, RootOptions(0, 2.0))
+    own = np.concatenate([np.asarray(part.own).ravel() for part in found])
+    np.testing.assert_array_equal(np.sort(own), np.arange(waters.size))
+    for part in found:  # far apart: nothing but the own molecule
+        near = np.asarray(part.near)[0]
+        np.testing.assert_array_equal(near[near < waters.size], np.asarray(part.own)[0])
+
+
+def _roots(overlap: jax.Array, options: RootOptions) -> Natural:
+    return make_natural(overlap, find_fragments(CHAIN, PLACES, options))

@@ -28,16 +28,17 @@ def _conformer(random: np.random.Generator, basis: DensityBasis, labels: int) ->
     positions = np.stack([np.zeros(3), length * direction / np.linalg.norm(direction)])
     molecule = jax.device_get(prepared(basis, positions / BOHR))
     first = atomic_start(basis, basis.electrons)
-    normal = molecule.inverse_root @ charges(basis)
+    root, inverse = molecule.natural[0].rows[0], molecule.natural[0].inverse_rows[0]
+    normal = inverse @ charges(basis)
     move = 0.05 * random.normal(size=(labels, basis.size))
     move[0] = 0.0
     move -= np.outer(move @ normal, normal) / (normal @ normal)
-    p = first + move @ molecule.inverse_root
+    p = first + move @ inverse
     nothing = np.zeros(labels)
     densities = DensityLabels(
         coefficients=p,
         kinetic=1 - 1 / length + 0.5 * np.sum(move**2, axis=1),
-        kinetic_gradient=move @ molecule.root,
+        kinetic_gradient=move @ root,
         xc=nothing,
         xc_gradient=np.zeros_like(p),
         apbe=nothing,

@@ -33,8 +33,9 @@ COLUMNS = ("file", "index", "formula", "converged", "iterations", "energy / Ha",
 class Stopping:
     """When a minimisation ends."""
 
-    tolerance: float = 1e-4
-    """Norm of the projected gradient at which the density has converged, Hartree."""
+    tolerance: float = 2e-5
+    """Norm of the projected gradient at which the density has converged, over the root of the number of electrons,
+    Hartree."""
 
     steps: int = 1000
     """Evaluations of the energy after which to give up."""

@@ -44,28 +44,29 @@ def _series(order: int, x: Float[np.ndarray, " X"]) -> Float[np.ndarray, " X"]:
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
-def boys(order: Int[np.ndarray, "..."], x: Float[Array, "..."]) -> Float[Array, "..."]:
+def boys(highest: int, order: Int[Array, "..."] | np.ndarray, x: Float[Array, "..."]) -> Float[Array, "..."]:
     """F_n(x) for x ≥ 0, to the rounding of x's type; differentiable to any order.
 
     Args:
-        order: n, NumPy integers of a shape that fits x.
+        highest: of the orders.
+        order: n, integers of a shape that fits x.
         x: arguments.
     """
-    order = np.asarray(order)
+    order = jnp.asarray(order)
     near = x < FAR
     inside = jnp.where(near, x, 0.0)
     place = jnp.rint(inside / SPACING)
     step = inside - place * SPACING
-    rows = jnp.asarray(_table(int(order.max())), x.dtype)[order, place.astype(int)]
+    rows = jnp.asarray(_table(highest), x.dtype)[order, place.astype(int)]
     value = rows[..., TERMS - 1]
     for k in range(TERMS - 2, -1, -1):
         value = rows[..., k] + step * value
-    factors = jnp.asarray([0.5 * gamma(n + 0.5) for n in range(int(order.max()) + 1)], x.dtype)
-    far = factors[order] * jnp.where(near, FAR, x) ** (-order - 0.5)
+    factors = jnp.asarray([0.5 * gamma(n + 0.5) for n in range(highest + 1)], x.dtype)
+    far = factors[order] * jnp.where(near, FAR, x) ** (-order.astype(x.dtype) - 0.5)
     return jnp.where(near, value, far)
 
 
 @boys.defjvp
-def _boys_jvp(order: Int[np.ndarray, "..."], primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
-    (x,), (dx,) = primals, tangents
-    return boys(order, x), -boys(order + 1, x) * dx
+def _boys_jvp(highest: int, primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
+    (order, x), (_, dx) = primals, tangents
+    return boys(highest, order, x), -boys(highest + 1, order + 1, x) * dx

@@ -31,7 +31,7 @@ from ergodica.dft.labels import Conformer
 from ergodica.dft.layout import geometry, index_table, surroundings, tabulated
 from ergodica.dft.learned import FunctionalConfig, LearnedFunctional, Target
 from ergodica.dft.molecule import electrostatics, make_molecule
-from ergodica.dft.natural import symmetric_roots
+from ergodica.dft.natural import find_fragments, make_natural, to_natural
 from ergodica.units import BOHR
 
 __all__ = ["Example", "examples", "fit_reference", "less_reference"]
@@ -88,7 +88,7 @@ def _example(conformer: Conformer, config: FunctionalConfig) -> Example:
         energy, slope = energy + labels.xc, slope + labels.xc_gradient
     if config.target == "T_S-T_APBE":
         energy, slope = energy - labels.apbe, slope - labels.apbe_gradient
-    frame = jax.device_get(_frame(basis, config, positions, labels.coefficients[0]))
+    frame = jax.device_get(_frame(basis, config, jnp.asarray(positions), labels.coefficients[0]))
     normal = frame.inverse_root @ integrals.charges(basis)
     natural, gradient = labels.coefficients @ frame.root, slope @ frame.inverse_root
     response = np.sum((natural - natural[0]) * (gradient - gradient[0]), axis=1)
@@ -121,17 +121,19 @@ class _Frame(NamedTuple):
 def _frame(
     basis: DensityBasis, config: FunctionalConfig, positions: Float[Array, "N 3"], ground: Float[Array, " F"]
 ) -> _Frame:
-    def natural(flat: Float[Array, " D"]) -> Any:
-        root, inverse = symmetric_roots(integrals.overlap(basis, flat.reshape(positions.shape)))
-        return root @ ground, (root, inverse)
+    natural = make_natural(integrals.overlap(basis, positions), find_fragments(basis))
+
+    def coordinates(flat: Float[Array, " D"]) -> Float[Array, " F"]:
+        return to_natural(natural, integrals.overlap(basis, flat.reshape(positions.shape)), ground)
 
     # one direction after another: all at once would need 3N times the memory of the matrices
-    _, slope, (root, inverse) = jax.linearize(natural, positions.reshape(-1), has_aux=True)
+    _, slope = jax.linearize(coordinates, positions.reshape(-1))
     jacobian = jax.lax.map(slope, jnp.eye(positions.size))
     rest = jax.grad(lambda places: _known(basis, config.target, places, ground))(positions)
     species = config.layout.species(np.array(basis.numbers))
     place = geometry(config.layout, config.network.radial, jnp.asarray(species), jnp.ones(len(species)), positions)
-    return _Frame(root, inverse, surroundings(config.layout, place), jacobian.T.reshape(-1, *positions.shape), rest)
+    around, jacobian = surroundings(config.layout, place), jacobian.T.reshape(-1, *positions.shape)
+    return _Frame(natural[0].rows[0], natural[0].inverse_rows[0], around, jacobian, rest)
 
 
 def _known(basis: DensityBasis, target: Target, positions: Float[Array, "N 3"], p: Float[Array, " F"]) -> Array:

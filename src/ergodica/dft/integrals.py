@@ -61,7 +61,7 @@ def coulomb(basis: DensityBasis, positions: Float[Array, "N 3"]) -> Float[Array,
     amplitude = 2 * pi / pairs.mu * pairs.amplitude
     gaussian = 0.5 * amplitude * jnp.exp(-pairs.x)
     poisson = [gaussian * (-1 / pairs.mu) ** k * _laguerre(pairs, k, k - 1) for k in range(1, basis.highest + 1)]
-    return _matrix(basis, positions, [amplitude * boys(pairs.degree, pairs.x), *poisson])
+    return _matrix(basis, positions, [amplitude * boys(2 * basis.highest, pairs.degree, pairs.x), *poisson])
 
 
 class _Pairs(NamedTuple):
@@ -77,17 +77,18 @@ class _Pairs(NamedTuple):
     amplitude: Float[Array, "K K"]
     mu: Float[Array, "K K"]
     x: Float[Array, "K K"]
-    degree: Int[np.ndarray, "K K"]
+    degree: Int[Array, "K K"]
 
 
 def _pairs(basis: DensityBasis, positions: Float[Array, "N 3"]) -> _Pairs:
     shells, degrees = basis.shells, basis.shells.degrees
-    alpha, norms = (jnp.asarray(values, positions.dtype) for values in (shells.exponents, shells.norms))
+    constants = (shells.exponents, (-1.0) ** degrees * shells.norms, (-1.0) ** degrees)
+    values = (jnp.asarray(one, positions.dtype) for one in constants)
     # behind a barrier, lest the compiler work out constants of shape [K, K], slowly, and store them
-    alpha, norms = jax.lax.optimization_barrier((alpha, (-1.0) ** degrees * norms))
+    alpha, norms, signs, degrees = jax.lax.optimization_barrier((*values, jnp.asarray(degrees, jnp.int32)))
     total = alpha[:, None] + alpha
     shares = norms[:, None] * (alpha / total) ** degrees[:, None]
-    amplitude = (-1.0) ** degrees * shares * shares.T * (pi / total) ** 1.5
+    amplitude = signs * shares * shares.T * (pi / total) ** 1.5
     mu = alpha[:, None] * alpha / total
     square = jnp.sum((positions[:, None] - positions) ** 2, axis=-1)
     x = mu * square[shells.atoms][:, shells.atoms]
@@ -96,7 +97,7 @@ def _pairs(basis: DensityBasis, positions: Float[Array, "N 3"]) -> _Pairs:
 
 def _laguerre(pairs: _Pairs, k: int, order: int) -> Float[Array, "K K"]:
     """n! L_n^(L + 1/2)(x) of order n, L = l1 + l2 - 2k, by its recursion."""
-    shift = jnp.asarray(pairs.degree - 2 * k + 0.5, pairs.x.dtype)
+    shift = (pairs.degree - 2 * k + 0.5).astype(pairs.x.dtype)
     before: Array = jnp.zeros_like(pairs.x)
     value: Array = jnp.ones_like(pairs.x)
     for n in range(order):
@@ -137,7 +138,7 @@ def external(basis: DensityBasis, positions: Float[Array, "N 3"]) -> Float[Array
     difference = positions[:, None] - positions
     square = jnp.sum(difference**2, axis=-1)[shells.atoms]
     factor = (-1.0) ** degrees * shells.norms[:, None] * 2 * pi / alpha * np.array(basis.numbers)
-    radial = factor * boys(degrees, alpha * square)
+    radial = factor * boys(basis.highest, degrees, alpha * square)
     harmonics = jnp.concatenate(solid_harmonics(difference, basis.highest), axis=-1)
     return -jnp.sum(radial[basis.shell] * harmonics[basis.atom, :, basis.harmonic], axis=-1)
 

@@ -22,6 +22,7 @@ from ergodica.dft.atomic_reference import AtomicReference, at_ground, mixed_shel
 from ergodica.dft.functionals import Semilocal
 from ergodica.dft.layout import Geometry, Layout, geometry, index_table, surroundings, tabulated
 from ergodica.dft.molecule import Molecule
+from ergodica.dft.natural import from_natural, to_natural
 from ergodica.dft.network import DensityNetwork, NetworkConfig
 from ergodica.elements import SYMBOLS, formula, symbols_of
 from ergodica.errors import InputError
@@ -84,7 +85,7 @@ class LearnedFunctional:
         """Energies by name, Hartree."""
         index = index_table(self.config.layout, molecule.basis)
         species = jnp.asarray(self.config.layout.species(np.array(molecule.basis.numbers)))
-        natural = tabulated(molecule.root @ coefficients, index)
+        natural = tabulated(to_natural(molecule.natural, molecule.overlap, coefficients), index)
         own = jnp.sum(self.atom_energies(species, jnp.ones(len(species)), molecule.positions, natural))
         if self.config.target == "T_S+E_XC":
             return {"kinetic+xc": own}
@@ -138,7 +139,7 @@ class LearnedFunctional:
         place = self._place(species, jnp.ones(len(species)), molecule.positions)
         table = at_ground(self.reference.coefficients, layout, place.species, surroundings(layout, place))
         flat = jnp.zeros(molecule.basis.size + 1, table.dtype).at[index].set(table)[:-1]
-        return molecule.inverse_root @ flat
+        return from_natural(molecule.natural, flat)
 
     def _place(self, species: Any, valid: Any, positions: Float[Array, "N 3"]) -> Geometry:
         radial = self.config.network.radial

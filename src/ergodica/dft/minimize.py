@@ -22,6 +22,7 @@ from jaxtyping import Array, Bool, Float, Int
 from ergodica.dft.functionals import Functional
 from ergodica.dft.integrals import charges
 from ergodica.dft.molecule import Molecule, energy_terms
+from ergodica.dft.natural import from_natural, to_natural
 
 __all__ = ["MinimizeOptions", "Minimum", "minimize"]
 
@@ -40,15 +41,16 @@ class MinimizeOptions:
     """When to stop and how far to step.
 
     Attributes:
-        gradient: norm of the projected gradient at which the density has converged, Hartree.
+        gradient: norm of the projected gradient at which the density has converged, for one electron; that of N is √N
+            times as long, Hartree.
         steps: most evaluations of the energy.
-        radius: longest step, in natural coordinates.
+        radius: longest step in natural coordinates, for one electron likewise.
         history: pairs that L-BFGS remembers.
     """
 
-    gradient: float = 1e-4
+    gradient: float = 2e-5
     steps: int = 1000
-    radius: float = 0.1
+    radius: float = 0.03
     history: int = 20
 
 
@@ -61,7 +63,7 @@ class Minimum:
         coefficients: p of the last point [F].
         energy: total energy, Hartree.
         terms: its terms by name, Hartree.
-        gradient_norm: of the projected gradient in natural coordinates, Hartree.
+        gradient_norm: of the projected gradient in natural coordinates over √N, Hartree.
         iterations: evaluations of the energy.
         converged: the gradient norm is as small as asked for.
         electron_count_error: w·p - N.
@@ -93,9 +95,9 @@ def minimize(
         electrons: N.
         options: when to stop.
     """
-    root, inverse_root = molecule.root, molecule.inverse_root
+    back = partial(from_natural, molecule.natural)
     own_charges = jnp.asarray(charges(molecule.basis), start.dtype)
-    normal = inverse_root @ own_charges
+    normal = jax.grad(lambda q: own_charges @ back(q))(start)
     normal, level = normal / jnp.linalg.norm(normal), electrons / jnp.linalg.norm(normal)
 
     def onto_plane(vector: Float[Array, " F"]) -> Float[Array, " F"]:
@@ -103,15 +105,16 @@ def minimize(
 
     def evaluate(q: Float[Array, " F"]) -> _Point:
         def total(q: Float[Array, " F"]) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
-            terms = energy_terms(inverse_root @ q, molecule, functional)
+            terms = energy_terms(back(q), molecule, functional)
             return sum(terms.values(), jnp.zeros((), q.dtype)), terms
 
         (value, terms), slope = jax.value_and_grad(total, has_aux=True)(q)
         return _Point(q, value, onto_plane(slope), terms)
 
-    last, count = _descend(evaluate, onto_plane, onto_plane(root @ start) + level * normal, options)
-    coefficients = inverse_root @ last.x
-    norm = jnp.linalg.norm(last.gradient)
+    first = onto_plane(to_natural(molecule.natural, molecule.overlap, start)) + level * normal
+    last, count = _descend(evaluate, onto_plane, first, jnp.sqrt(jnp.asarray(electrons, start.dtype)), options)
+    coefficients = back(last.x)
+    norm = jnp.linalg.norm(last.gradient) / jnp.sqrt(electrons)
     return Minimum(
         coefficients=coefficients,
         energy=last.energy,
@@ -151,16 +154,20 @@ def _descend(
     evaluate: Callable[[Array], _Point],
     onto_plane: Callable[[Array], Array],
     start: Float[Array, " F"],
+    size: Float[Array, ""],
     options: MinimizeOptions,
 ) -> tuple[_Point, Int[Array, ""]]:
-    """L-BFGS steps until the gradient is small, the evaluations are spent or no step leads downhill."""
+    """L-BFGS steps until the gradient is small, the evaluations are spent or no step leads downhill.
+
+    `size` is that of the molecule, by which the limits of the options grow.
+    """
+    limit, longest = options.gradient * size, options.radius * size
     nowhere = jax.tree.map(lambda leaf: jnp.full(leaf.shape, jnp.inf, leaf.dtype), jax.eval_shape(evaluate, start))
     pairs = jnp.zeros((options.history, len(start)), start.dtype)
-    radius = jnp.asarray(options.radius, start.dtype)
-    first = _State(nowhere._replace(x=start), start, pairs, pairs, pairs[:, 0], radius, jnp.asarray(0))
+    first = _State(nowhere._replace(x=start), start, pairs, pairs, pairs[:, 0], longest, jnp.asarray(0))
 
     def going(state: _State) -> Bool[Array, ""]:
-        steep = jnp.linalg.norm(state.good.gradient) > options.gradient
+        steep = jnp.linalg.norm(state.good.gradient) > limit
         return steep & (state.evaluations < options.steps) & (state.radius > SHORTEST)
 
     def step(state: _State) -> _State:
@@ -170,7 +177,7 @@ def _descend(
         radius = jnp.where(down, GROW * state.radius, SHRINK * jnp.linalg.norm(moved))
         state = _remember(state, moved, new.gradient - old.gradient)
         good = jax.tree.map(lambda a, b: jnp.where(down, a, b), new, old)
-        radius = jnp.minimum(radius, options.radius)
+        radius = jnp.minimum(radius, longest)
         move = -onto_plane(_inverse_hessian(state, good.gradient))
         move = move * (radius / jnp.maximum(jnp.linalg.norm(move), radius))
         return state._replace(good=good, trial=good.x + move, radius=radius, evaluations=state.evaluations + 1)

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 from ergodica.dft import integrals
 from ergodica.dft.basis import DensityBasis
 from ergodica.dft.grid import Grid, GridOptions, make_grid
-from ergodica.dft.natural import symmetric_roots
+from ergodica.dft.natural import Fragments, Natural, Roots, find_fragments, make_natural
 
 if TYPE_CHECKING:
     from ergodica.dft.functionals import Functional
@@ -28,8 +28,7 @@ class Molecule:
     Attributes:
         positions: of the nuclei, Bohr [N, 3].
         overlap: S [F, F].
-        root: S^(1/2), which takes coefficients to natural coordinates [F, F].
-        inverse_root: S^(-1/2) [F, F].
+        natural: roots of S, which take coefficients to natural coordinates and back.
         coulomb: W, Hartree [F, F].
         external: v, Hartree [F].
         repulsion: of the nuclei, Hartree.
@@ -39,8 +38,7 @@ class Molecule:
 
     positions: Float[Array, "N 3"]
     overlap: Float[Array, "F F"]
-    root: Float[Array, "F F"]
-    inverse_root: Float[Array, "F F"]
+    natural: Natural
     coulomb: Float[Array, "F F"]
     external: Float[Array, " F"]
     repulsion: Float[Array, ""]
@@ -48,22 +46,29 @@ class Molecule:
     basis: DensityBasis = field(metadata={"static": True})
 
 
-def make_molecule(basis: DensityBasis, positions: Float[Array, "N 3"], grid: GridOptions | None = None) -> Molecule:
-    """Integrals and grid for nuclei at given places; a function of those that JAX differentiates.
+def make_molecule(
+    basis: DensityBasis,
+    positions: Float[Array, "N 3"],
+    grid: GridOptions | None = None,
+    roots: tuple[Fragments, ...] | Natural = (),
+) -> Molecule:
+    """Integrals and grid for nuclei at given places; energies made of it are differentiable functions of those.
 
     Args:
         basis: of the molecule.
         positions: of the nuclei, Bohr.
         grid: how fine the grid is.
+        roots: fragments to take roots of the overlap of, by default the whole molecule; or the roots, if known.
     """
     positions = jnp.asarray(positions)
     overlap = integrals.overlap(basis, positions)
-    root, inverse_root = symmetric_roots(overlap)
+    known = tuple(part for part in roots if isinstance(part, Roots))
+    parts = tuple(part for part in roots if isinstance(part, Fragments))
+    natural = known or make_natural(overlap, parts or find_fragments(basis))
     return Molecule(
         positions=positions,
         overlap=overlap,
-        root=root,
-        inverse_root=inverse_root,
+        natural=natural,
         coulomb=integrals.coulomb(basis, positions),
         external=integrals.external(basis, positions),
         repulsion=integrals.nuclear_repulsion(basis, positions),

@@ -1,33 +1,220 @@
-"""Natural coordinates q = S^(1/2) p: the symmetric root of the overlap, with derivatives that always exist."""
+"""Natural coordinates q = S^(1/2) p: of all functions at once, or fragment by fragment where the molecule is large.
+
+The root of a matrix costs O(N³), and is nearly local: its rows for one group of atoms depend on functions nearby. So
+they are taken from the root of the overlap of a fragment, which is the group and all groups within reach of it, and the
+cost is linear. The whole molecule as its only fragment gives the exact root.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+import numpy as np
+from jax.custom_derivatives import SymbolicZero
+from jaxtyping import Array, Float, Int
 
-__all__ = ["symmetric_roots"]
+from ergodica.dft.basis import DensityBasis
+from ergodica.units import BOHR
+
+__all__ = [
+    "Fragments",
+    "Natural",
+    "RootOptions",
+    "Roots",
+    "find_fragments",
+    "from_natural",
+    "make_natural",
+    "to_natural",
+]
+
+TIGHT, BONDED = 5.0, 2.2
+"""Functions with larger exponents (1/Bohr²) on groups farther away than this (Å) are left out of a fragment."""
+CLASSES, ROUNDED = 3, 128
+"""Fragments are padded to so many sizes, multiples of this: conformers share compiled programs."""
+
+
+@dataclass(frozen=True)
+class RootOptions:
+    """When the root of the overlap is made of fragments.
+
+    Attributes:
+        exact: density functions up to which there is only one fragment, the molecule.
+        reach: of a fragment beyond its group, between the nearest atoms, Å.
+    """
+
+    exact: int = 2500
+    reach: float = 3.5
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Fragments:
+    """Which functions belong to each of G fragments of similar size; F stands for padding.
+
+    Attributes:
+        own: functions of the group, rising [G, n].
+        near: functions of the fragment, rising [G, m].
+    """
+
+    own: Int[Array, "G n"]
+    near: Int[Array, "G m"]
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Roots:
+    """Roots of the overlap of G fragments.
+
+    Attributes:
+        fragments: their functions.
+        rows: of S^(1/2), the group's own [G, n, m].
+        inverse_rows: of S^(-1/2) [G, n, m].
+        vectors: eigenvectors of the overlap of each fragment [G, m, m].
+        values: roots of its eigenvalues [G, m].
+    """
+
+    fragments: Fragments
+    rows: Float[Array, "G n m"]
+    inverse_rows: Float[Array, "G n m"]
+    vectors: Float[Array, "G m m"]
+    values: Float[Array, "G m"]
+
+
+Natural = tuple[Roots, ...]
+"""The roots of a whole molecule, its fragments in classes of similar size; every function is in one group."""
+
+
+def find_fragments(
+    basis: DensityBasis, positions: Float[np.ndarray, "N 3"] | None = None, options: RootOptions = RootOptions()
+) -> tuple[Fragments, ...]:
+    """Fragments of a molecule: a heavy atom with the hydrogens nearest to it, and all such groups within reach.
+
+    Args:
+        basis: of the molecule.
+        positions: of the nuclei, Bohr; None takes the molecule as one fragment, whatever its size.
+        options: when to split, and the reach.
+    """
+    everything = jnp.arange(basis.size)[None]
+    if positions is None or basis.size <= options.exact:
+        return (Fragments(everything, everything),)
+    group, apart = _groups(np.array(basis.numbers), positions * BOHR)
+    group_of = group[basis.atom]
+    tight = basis.shells.exponents[basis.shell] > TIGHT
+    own = [np.flatnonzero(group_of == number) for number in range(len(apart))]
+    near = [np.flatnonzero(row[group_of] < np.where(tight, BONDED, options.reach)) for row in apart]
+    order = np.argsort([len(row) for row in near], kind="stable")
+    parts = [part for part in np.array_split(order, CLASSES) if len(part)]
+    return tuple(
+        Fragments(
+            _padded([own[number] for number in part], basis.size, 1),
+            _padded([near[number] for number in part], basis.size, ROUNDED),
+        )
+        for part in parts
+    )
+
+
+def _groups(
+    numbers: Int[np.ndarray, " N"], positions: Float[np.ndarray, "N 3"]
+) -> tuple[Int[np.ndarray, " N"], Float[np.ndarray, "G G"]]:
+    """The group of each atom, and the distances between the nearest atoms of groups."""
+    distance = np.linalg.norm(positions[:, None] - positions, axis=-1)
+    centres = np.flatnonzero(numbers > 1) if (numbers > 1).any() else np.arange(len(numbers))
+    group = distance[:, centres].argmin(axis=1)
+    apart = np.full((len(centres), len(centres)), np.inf)
+    np.minimum.at(apart, (group[:, None], group), distance)
+    return group, apart
+
+
+def _padded(rows: list[Int[np.ndarray, " _"]], filler: int, multiple: int) -> Int[Array, "G _"]:
+    width = -(-max(map(len, rows)) // multiple) * multiple
+    return jnp.asarray([np.pad(row, (0, width - len(row)), constant_values=filler) for row in rows])
+
+
+def make_natural(overlap: Float[Array, "F F"], fragments: tuple[Fragments, ...]) -> Natural:
+    """Decompose the overlap of every fragment; constant to JAX, `to_natural` knows the derivatives."""
+    overlap = jax.lax.stop_gradient(overlap)
+
+    def of_fragment(part: Fragments) -> Roots:
+        squares, vectors = jnp.linalg.eigh(_submatrix(overlap, part.near))
+        values = jnp.sqrt(squares)
+        rows = vectors[_mine(part)] * (part.own < len(overlap))[:, None]
+        return Roots(part, (rows * values) @ vectors.T, (rows / values) @ vectors.T, vectors, values)
+
+    return tuple(jax.lax.map(of_fragment, part) for part in fragments)
+
+
+def _mine(part: Fragments) -> Int[Array, " n"]:
+    """Where the functions of a group stand in its fragment; padding stands anywhere."""
+    return jnp.minimum(jnp.searchsorted(part.near, part.own), len(part.near) - 1)
+
+
+def _submatrix(overlap: Float[Array, "F F"], near: Int[Array, " m"], fill: float = 1.0) -> Float[Array, "m m"]:
+    """Of some functions; padding overlaps with itself alone."""
+    taken = overlap.at[near].get(mode="fill", fill_value=0.0).at[:, near].get(mode="fill", fill_value=0.0)
+    return taken + fill * jnp.diag(jnp.asarray(near == len(overlap), overlap.dtype))
+
+
+def from_natural(natural: Natural, q: Float[Array, " F"]) -> Float[Array, " F"]:
+    """p = S^(-1/2) q."""
+    return _collected(natural, len(q), lambda part: part.inverse_rows @ _taken(q, part.fragments.near))
 
 
 @jax.custom_jvp
-def symmetric_roots(overlap: Float[Array, "F F"]) -> tuple[Float[Array, "F F"], Float[Array, "F F"]]:
-    """S^(1/2) and S^(-1/2) of a symmetric positive matrix.
+def to_natural(natural: Natural, overlap: Float[Array, "F F"], p: Float[Array, " F"]) -> Float[Array, " F"]:
+    """q = S^(1/2) p, with its derivatives by p and by the overlap, which is not looked at otherwise.
 
-    With S = U s Uᵀ and Δ = Uᵀ dS U the derivative of the root is U (Δ_ij / (√s_i + √s_j)) Uᵀ. Eigenvectors alone have
+    With S = U s Uᵀ and Δ = Uᵀ dS U the change of S^(1/2) p is U (Δ_ij / (√s_i + √s_j)) Uᵀ p. Eigenvectors alone have
     derivatives with 1 / (s_i - s_j), which no symmetric molecule survives.
+
+    Args:
+        natural: of this overlap.
+        overlap: S.
+        p: coefficients.
     """
-    return _decomposed(overlap)[1:]
+    return _collected(natural, len(p), lambda part: part.rows @ _taken(p, part.fragments.near))
 
 
-def _decomposed(overlap: Array) -> tuple[tuple[Array, Array], Array, Array]:
-    values, vectors = jnp.linalg.eigh(overlap)
-    roots = jnp.sqrt(values)
-    return (roots, vectors), (vectors * roots) @ vectors.T, (vectors / roots) @ vectors.T
+def _to_natural_jvp(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[Array, Array]:
+    (natural, overlap, p), (_, turned, moved) = primals, tangents
+    q = to_natural(natural, overlap, p)
+    change: Array = jnp.zeros_like(q)
+    if not isinstance(moved, SymbolicZero):
+        change = change + to_natural(natural, overlap, moved)
+    if not isinstance(turned, SymbolicZero):
+        change = change + _turned(natural, turned, p)
+    return q, change
 
 
-@symmetric_roots.defjvp
-def _roots_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
-    (roots, vectors), root, inverse = _decomposed(primals[0])
-    inner = vectors.T @ tangents[0] @ vectors / (roots[:, None] + roots)
-    slope = vectors @ inner @ vectors.T
-    return (root, inverse), (slope, -inverse @ slope @ inverse)
+to_natural.defjvp(_to_natural_jvp, symbolic_zeros=True)
+
+
+def _turned(natural: Natural, turned: Float[Array, "F F"], p: Float[Array, " F"]) -> Float[Array, " F"]:
+    """How S^(1/2) p changes with S at fixed p."""
+
+    def of_fragment(part: Roots) -> Float[Array, " n"]:
+        near, vectors, values = part.fragments.near, part.vectors, part.values
+        inner = (vectors.T @ _submatrix(turned, near, 0.0) @ vectors) / (values[:, None] + values)
+        return vectors[_mine(part.fragments)] @ (inner @ (vectors.T @ _taken(p, near)))
+
+    return _collected(natural, len(p), of_fragment)
+
+
+def _collected(natural: Natural, size: int, of_fragment: Callable[[Roots], Float[Array, " n"]]) -> Float[Array, " F"]:
+    """What comes from each fragment for its group, in the order of the functions."""
+    found = jnp.zeros(size, natural[0].rows.dtype)
+    for part in natural:
+        values = jax.lax.map(of_fragment, part) if len(part.rows) > 1 else of_fragment(_first(part))[None]
+        found = found.at[part.fragments.own].add(values, mode="drop")
+    return found
+
+
+def _first(part: Roots) -> Roots:
+    return jax.tree.map(lambda leaf: leaf[0], part)
+
+
+def _taken(vector: Float[Array, " F"], near: Int[Array, " m"]) -> Float[Array, " m"]:
+    return vector.at[near].get(mode="fill", fill_value=0.0)

@@ -14,18 +14,14 @@ from ergodica.dft.basis import DensityBasis
 from ergodica.dft.density import BLOCK, densities_of_atoms, density_and_gradient
 from ergodica.dft.functionals import Functional
 from ergodica.dft.grid import GridOptions, make_grid
-from ergodica.dft.molecule import energy, make_molecule
+from ergodica.dft.molecule import Molecule, energy, make_molecule
 
 __all__ = ["dipole", "forces", "hirshfeld_charges", "quadrupole", "second_moments"]
 
 
-@partial(jax.jit, static_argnames=("basis", "grid"))
+@partial(jax.jit, static_argnames="grid")
 def forces(
-    basis: DensityBasis,
-    positions: Float[Array, "N 3"],
-    coefficients: Float[Array, " F"],
-    functional: Functional,
-    grid: GridOptions | None = None,
+    molecule: Molecule, coefficients: Float[Array, " F"], functional: Functional, grid: GridOptions | None = None
 ) -> Float[Array, "N 3"]:
     """Forces on the nuclei, Hartree/Bohr: minus the total derivative of the minimised energy.
 
@@ -34,13 +30,16 @@ def forces(
     these are not the Hellmann-Feynman forces, which in this basis are wrong by tenths of a Hartree/Bohr.
 
     Args:
-        basis: of the molecule.
-        positions: of the nuclei, Bohr.
+        molecule: that was minimised.
         coefficients: p of the minimum.
         functional: the one that was minimised.
         grid: the one it was minimised on.
     """
-    return -jax.grad(lambda places: energy(coefficients, make_molecule(basis, places, grid), functional))(positions)
+
+    def total(places: Float[Array, "N 3"]) -> Float[Array, ""]:
+        return energy(coefficients, make_molecule(molecule.basis, places, grid, molecule.natural), functional)
+
+    return -jax.grad(total)(molecule.positions)
 
 
 def dipole(basis: DensityBasis, positions: Float[Array, "N 3"], coefficients: Float[Array, " F"]) -> Float[Array, " 3"]:

@@ -19,6 +19,7 @@ from ergodica.dft.grid import GridOptions
 from ergodica.dft.learned import LearnedFunctional, load_functional, shipped_functionals
 from ergodica.dft.minimize import MinimizeOptions, Minimum, minimize
 from ergodica.dft.molecule import make_molecule
+from ergodica.dft.natural import Fragments, RootOptions, find_fragments
 from ergodica.dft.properties import dipole, forces, hirshfeld_charges, quadrupole
 from ergodica.dft.start import Start, atomic_start
 from ergodica.elements import SYMBOLS
@@ -49,6 +50,7 @@ class DensityOptions:
         start: density to begin with; "model" is what a learned functional expects, its default (that of others: "sad").
         grid: where functionals are integrated.
         minimize: when to stop.
+        root: how the root of the overlap is found, which takes coefficients to natural coordinates.
         force: minimise molecules of kinds that a learned functional was not trained on; they are flagged.
     """
 
@@ -57,6 +59,7 @@ class DensityOptions:
     start: Start | Literal["model"] | None = None
     grid: GridOptions = field(default_factory=GridOptions)
     minimize: MinimizeOptions = field(default_factory=MinimizeOptions)
+    root: RootOptions = field(default_factory=RootOptions)
     force: bool = False
 
     def load(self) -> Functional:
@@ -84,7 +87,7 @@ class OrbitalFree:
         terms: its terms by name, Hartree.
         converged: whether the projected gradient came below the limit; if not, the rest is of the last point.
         iterations: evaluations of the energy.
-        gradient_norm: of the projected gradient in natural coordinates, Hartree.
+        gradient_norm: of the projected gradient in natural coordinates over √N, Hartree.
         electron_count_error: of the integral of the density.
         dipole: moment, Debye [3].
         quadrupole: traceless moment about the centre of nuclear charge, Debye Å [3, 3].
@@ -171,11 +174,12 @@ def minimize_density(
     with jax.enable_x64(True), jax.default_matmul_precision("highest"):
         double = jax.tree.map(lambda leaf: jnp.asarray(leaf, float), functional)
         found: dict[int, OrbitalFree] = {}
-        for members in _batches(systems, counts, functional):
+        for members in _batches(systems, counts, functional, options.root):
             basis, count = bases[members[0]], counts[members[0]]
             start = None if kind == "model" else atomic_start(basis, count, kind)
             places = np.stack([systems[number].positions / BOHR for number in members])
-            solved = jax.device_get(_solve(basis, places, start, float(count), double, options))
+            parts = find_fragments(basis, places[0], options.root)
+            solved = jax.device_get(_solve(basis, places, parts, start, float(count), double, options))
             for row, number in enumerate(members):  # padding repeats the last one
                 one = _told(systems[number], *jax.tree.map(lambda leaf: leaf[row], solved))  # noqa: B023
                 found[number] = replace(one, extrapolated=strange[number])
@@ -193,13 +197,16 @@ def atomic_charges(found: OrbitalFree) -> Float[np.ndarray, " N"]:
         return np.asarray(charges)
 
 
-def _batches(systems: Sequence[System], counts: Sequence[int], functional: Functional) -> Iterator[list[int]]:
+def _batches(
+    systems: Sequence[System], counts: Sequence[int], functional: Functional, root: RootOptions
+) -> Iterator[list[int]]:
     """Numbers of molecules with the same atoms and electrons; batches of a kind have one size, the last is padded."""
     kinds: dict[tuple[bytes, int], list[int]] = {}
     for number, (system, count) in enumerate(zip(systems, counts, strict=True)):
         kinds.setdefault((system.numbers.tobytes(), count), []).append(number)
     for members in kinds.values():
-        size = 1 if functional.on_grid else min(BATCH.get(jax.default_backend(), ELSEWHERE), len(members))
+        alone = functional.on_grid or DensityBasis.of(systems[members[0]].numbers).size > root.exact
+        size = 1 if alone else min(BATCH.get(jax.default_backend(), ELSEWHERE), len(members))
         for start in range(0, len(members), size):
             part = members[start : start + size]
             yield part + part[-1:] * (size - len(part))
@@ -209,6 +216,7 @@ def _batches(systems: Sequence[System], counts: Sequence[int], functional: Funct
 def _solve(
     basis: DensityBasis,
     positions: Float[Array, "B N 3"],
+    fragments: tuple[Fragments, ...],
     start: Float[Array, " F"] | None,
     electrons: Float[Array, ""],
     functional: Functional,
@@ -217,10 +225,10 @@ def _solve(
     """Minimum, forces, dipole and quadrupole of molecules with the same atoms, in atomic units."""
 
     def one(places: Float[Array, "N 3"]) -> tuple[Minimum, Array, Array, Array]:
-        molecule = make_molecule(basis, places, options.grid)
+        molecule = make_molecule(basis, places, options.grid, fragments)
         first = functional.ground(molecule) if start is None else jnp.asarray(start)  # type: ignore[attr-defined]
         minimum = minimize(molecule, functional, first, electrons, options.minimize)
-        pull = forces(basis, places, minimum.coefficients, functional, options.grid)
+        pull = forces(molecule, minimum.coefficients, functional, options.grid)
         density = basis, places, minimum.coefficients
         return minimum, pull, dipole(*density), quadrupole(*density)
 
