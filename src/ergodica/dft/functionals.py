@@ -25,6 +25,10 @@ THINNEST = 1e-12
 """Density below which space counts as empty, electrons/Bohr³."""
 
 
+STIFFNESS = 30.0
+"""Largest curvatures in natural coordinates, Hartree."""
+
+
 class Functional(Protocol):
     """What the density minimiser needs to know of kinetic, exchange and correlation energies; a pytree."""
 
@@ -35,6 +39,10 @@ class Functional(Protocol):
 
     def terms(self, coefficients: Float[Array, " F"], molecule: Molecule) -> dict[str, Float[Array, ""]]:
         """Energies by name ("kinetic", "xc", or both in one), Hartree."""
+        ...
+
+    def softness(self, molecule: Molecule) -> Callable[[Float[Array, " F"]], Float[Array, " F"]]:
+        """A positive estimate of the inverse Hessian of the whole energy in natural coordinates, 1/Hartree."""
         ...
 
 
@@ -175,3 +183,7 @@ class Semilocal:
         sigma = jnp.sum(gradient**2, axis=-1)
         mixtures = {"kinetic": KINETIC[self.kinetic], "xc": XC[self.xc]}
         return {name: jnp.sum(grid.weights * mixed(mixture, rho, sigma)) for name, mixture in mixtures.items()}
+
+    def softness(self, molecule: Molecule) -> Callable[[Float[Array, " F"]], Float[Array, " F"]]:
+        """Nothing is known but the largest curvatures: the first step is a careful one."""
+        return lambda gradient: gradient / STIFFNESS

@@ -7,7 +7,9 @@ parameters: compiled programs depend on its configuration alone.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -141,6 +143,28 @@ class LearnedFunctional:
         flat = jnp.zeros(molecule.basis.size + 1, table.dtype).at[index].set(table)[:-1]
         return from_natural(molecule.natural, flat)
 
+    def softness(self, molecule: Molecule) -> Callable[[Float[Array, " F"]], Float[Array, " F"]]:
+        """An estimate of the inverse Hessian of the whole energy in natural coordinates, positive, atom by atom.
+
+        It is the inverse of the reference's curvature and the Coulomb repulsion within one degree of one atom.
+        """
+        layout, basis = self.config.layout, molecule.basis
+        index = index_table(layout, basis)
+        species = layout.species(np.array(basis.numbers))
+        unused = jnp.asarray(1.0 - layout.present[:, [degree**2 for degree in range(layout.highest + 1)]])
+        repulsion = jnp.zeros_like(self.reference.curvature)
+        for element in np.unique(species):
+            # the rows of one atom with m = -l; padding is a function of its own with overlap 1 and no repulsion
+            rows = index[np.flatnonzero(species == element)[0], [degree**2 for degree in range(layout.highest + 1)]]
+            repulsion = repulsion.at[element].set(jax.vmap(partial(_own_repulsion, molecule))(jnp.asarray(rows)))
+        inverse = jnp.linalg.inv(self.reference.curvature + repulsion + unused[..., None] * jnp.eye(layout.width))
+
+        def soften(gradient: Float[Array, " F"]) -> Float[Array, " F"]:
+            table = mixed_shells(inverse, layout, jnp.asarray(species), tabulated(gradient, index))
+            return jnp.zeros(basis.size + 1, table.dtype).at[index].set(table)[:-1]
+
+        return soften
+
     def _place(self, species: Any, valid: Any, positions: Float[Array, "N 3"]) -> Geometry:
         radial = self.config.network.radial
         return geometry(
@@ -167,6 +191,16 @@ class LearnedFunctional:
                 f"{', '.join(self.config.formulas)}: use --force to try nevertheless, or a classical functional."
             )
         return True
+
+
+def _own_repulsion(molecule: Molecule, rows: Int[Array, " K"]) -> Float[Array, "K K"]:
+    """Coulomb repulsion in natural coordinates of a few functions by themselves; F stands for none."""
+    there = jnp.asarray(rows < molecule.basis.size, molecule.overlap.dtype)
+    pick = (jnp.minimum(rows, molecule.basis.size - 1)[:, None], jnp.minimum(rows, molecule.basis.size - 1))
+    both = there[:, None] * there
+    values, vectors = jnp.linalg.eigh(molecule.overlap[pick] * both + jnp.diag(1 - there))
+    inverse_root = (vectors * values**-0.5) @ vectors.T
+    return inverse_root @ (molecule.coulomb[pick] * both) @ inverse_root
 
 
 def network_energies(

@@ -26,12 +26,11 @@ from ergodica.dft.natural import from_natural, to_natural
 
 __all__ = ["MinimizeOptions", "Minimum", "minimize"]
 
-STIFFNESS = 30.0
-"""Largest curvatures in natural coordinates, Hartree: the first step is a careful one."""
 FLATTEST = 1e-4
 """A pair is kept when the gradient changed along the step by this share of its whole change."""
 SHRINK, GROW = 0.3, 2.0
 """Of the trust radius, after a step uphill and after a good one."""
+Vectors = Callable[[Float[Array, " F"]], Float[Array, " F"]]
 SHORTEST = 1e-9
 """A trust radius at which nothing can be gained any more: the energy is not smooth here, or not precise enough."""
 
@@ -112,9 +111,10 @@ def minimize(
         return _Point(q, value, onto_plane(slope), terms)
 
     first = onto_plane(to_natural(molecule.natural, molecule.overlap, start)) + level * normal
-    last, count = _descend(evaluate, onto_plane, first, jnp.sqrt(jnp.asarray(electrons, start.dtype)), options)
+    size = jnp.sqrt(jnp.asarray(electrons, start.dtype))
+    last, count = _descend(evaluate, onto_plane, functional.softness(molecule), first, size, options)
     coefficients = back(last.x)
-    norm = jnp.linalg.norm(last.gradient) / jnp.sqrt(electrons)
+    norm = jnp.linalg.norm(last.gradient) / size
     return Minimum(
         coefficients=coefficients,
         energy=last.energy,
@@ -152,7 +152,8 @@ class _State(NamedTuple):
 
 def _descend(
     evaluate: Callable[[Array], _Point],
-    onto_plane: Callable[[Array], Array],
+    onto_plane: Vectors,
+    soften: Vectors,
     start: Float[Array, " F"],
     size: Float[Array, ""],
     options: MinimizeOptions,
@@ -178,7 +179,7 @@ def _descend(
         state = _remember(state, moved, new.gradient - old.gradient)
         good = jax.tree.map(lambda a, b: jnp.where(down, a, b), new, old)
         radius = jnp.minimum(radius, longest)
-        move = -onto_plane(_inverse_hessian(state, good.gradient))
+        move = -onto_plane(_inverse_hessian(state, soften, good.gradient))
         move = move * (radius / jnp.maximum(jnp.linalg.norm(move), radius))
         return state._replace(good=good, trial=good.x + move, radius=radius, evaluations=state.evaluations + 1)
 
@@ -204,8 +205,11 @@ def _remember(state: _State, move: Array, change: Array) -> _State:
     return state._replace(steps=steps, changes=changes, inverse=inverse)
 
 
-def _inverse_hessian(state: _State, vector: Float[Array, " F"]) -> Float[Array, " F"]:
-    """Approximate inverse Hessian times a vector, by the two loops; pairs that are missing change nothing."""
+def _inverse_hessian(state: _State, soften: Vectors, vector: Float[Array, " F"]) -> Float[Array, " F"]:
+    """Approximate inverse Hessian times a vector, by the two loops; pairs that are missing change nothing.
+
+    What no pair tells of is left to `soften`, made to agree with the newest one.
+    """
 
     def first(vector: Array, pair: tuple[Array, Array, Array]) -> tuple[Array, Array]:
         step, change, inverse = pair
@@ -219,6 +223,6 @@ def _inverse_hessian(state: _State, vector: Float[Array, " F"]) -> Float[Array, 
     pairs = (state.steps, state.changes, state.inverse)
     vector, weights = jax.lax.scan(first, vector, pairs, reverse=True)
     newest = state.changes[-1]
-    stiffness = state.inverse[-1] * (newest @ newest)
-    vector = vector / jnp.where(stiffness > 0, stiffness, STIFFNESS)
+    too_soft = state.inverse[-1] * (newest @ soften(newest))
+    vector = soften(vector) / jnp.where(too_soft > 0, too_soft, 1.0)
     return jax.lax.scan(second, vector, (*pairs, weights))[0]
