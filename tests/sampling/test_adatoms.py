@@ -149,6 +149,7 @@ def test_weights_of_an_untrained_sampler_give_the_exact_free_energy():
     assert found.log_mean_error < 0.1
 
 
+@pytest.mark.slow
 def test_training_goes_on_where_it_stopped(tmp_path):
     slabs = AlloyOptions(count=2, size=(3, 3, 2), relax=False)
     data = AdatomData(slabs, replace(slabs, count=1, seed=1), ("O",), states=32, places=8, steps=4)

@@ -45,6 +45,7 @@ def trained(molecules, config, **options):
     return run_task(lambda: SamplerTask(config, molecules, molecules), config.output, **options)
 
 
+@pytest.mark.slow
 def test_a_run_in_pieces_gives_the_same_bits(molecules, tmp_path):
     def stop(numbers):
         if numbers["step"] > 4:

@@ -302,7 +302,9 @@ def _record(item: Item, one: OrbitalFree, other: KohnSham | None) -> dict[str, A
         "electron_count_error": one.electron_count_error,
         "gradient_norm": one.gradient_norm,
         "extrapolated": one.extrapolated,
-        "reference": None if other is None else _solution(other),
+        "reference": None
+        if other is None
+        else _solution(other) | {"density_error_electrons": other.density_error(one)},
     }
 
 

@@ -6,13 +6,18 @@ Closed-shell PBE/6-31G(2df,p) from PySCF's minimal-basis guess, as the data of M
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Array, Float
 
 from ergodica._extras import require
-from ergodica.dft.run import electrons_of
+from ergodica.dft.basis import DensityBasis
+from ergodica.dft.density import BLOCK, in_blocks
+from ergodica.dft.run import OrbitalFree, electrons_of
 from ergodica.elements import SYMBOLS
 from ergodica.errors import InputError
 from ergodica.system import Labels, System, as_system
@@ -38,6 +43,9 @@ class KohnSham:
         converged: whether the self-consistent field converged.
         cycles: how many it took.
         dipole: moment, Debye [3].
+        points: of PySCF's grid, Bohr [P, 3].
+        weights: of the points, Bohr³ [P].
+        density: at the points, electrons/Bohr³ [P].
     """
 
     system: System
@@ -46,6 +54,23 @@ class KohnSham:
     converged: bool
     cycles: int
     dipole: Float[np.ndarray, " 3"]
+    points: Float[np.ndarray, "P 3"]
+    weights: Float[np.ndarray, " P"]
+    density: Float[np.ndarray, " P"]
+
+    def density_error(self, found: OrbitalFree) -> float:
+        """∫|ρ - ρ_KS| of a minimised density of the same molecule, electrons."""
+        extra = -len(self.points) % BLOCK
+        basis = DensityBasis.of(found.system.numbers)
+        with jax.enable_x64(True):
+            places, points = found.system.positions / BOHR, np.pad(self.points, ((0, extra), (0, 0)))
+            rho = _density(basis, places, found.coefficients, points)[: len(self.points)]
+        return float(np.sum(self.weights * np.abs(np.asarray(rho) - self.density)))
+
+
+@partial(jax.jit, static_argnums=0)
+def _density(basis: DensityBasis, positions: Array, coefficients: Array, points: Array) -> Float[Array, " P"]:
+    return in_blocks(basis, jnp.asarray(positions), coefficients, points)[0]
 
 
 def kohn_sham_solver(system: System, xc: str = "pbe", grid_level: int = 3) -> Any:
@@ -94,4 +119,16 @@ def kohn_sham(structure: System | Atoms, xc: str = "pbe", grid_level: int = 3) -
         converged=bool(solver.converged),
         cycles=int(solver.cycles),
         dipole=np.asarray(solver.dip_moment(verbose=0)),
+        points=solver.grids.coords,
+        weights=solver.grids.weights,
+        density=_density_of_orbitals(solver, matrix),
     )
+
+
+def _density_of_orbitals(solver: Any, matrix: Float[np.ndarray, "A A"]) -> Float[np.ndarray, " P"]:
+    """ρ at the points of the solver's grid."""
+    parts = []
+    for part in np.array_split(solver.grids.coords, -(-len(solver.grids.coords) // BLOCK)):
+        orbitals = solver.mol.eval_gto("GTOval_sph", part)
+        parts.append(np.einsum("pi,ij,pj->p", orbitals, matrix, orbitals, optimize=True))
+    return np.concatenate(parts)
