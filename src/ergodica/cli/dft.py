@@ -41,6 +41,21 @@ class Stopping:
     """Evaluations of the energy after which to give up."""
 
 
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Wanted:
+    """What is computed besides energy, forces and moments."""
+
+    reference: Flag = False
+    """The Kohn-Sham solution, for comparison; needs pyscf."""
+
+    charges: Flag = False
+    """Hirshfeld charges of the atoms."""
+
+    stability: Flag = False
+    """The lowest curvature of the energy, which is negative at a saddle."""
+
+
 def minimize(
     *files: str,
     functional: Annotated[str, Parameter(alias="-f")] = "tf+vw/9",
@@ -48,8 +63,7 @@ def minimize(
     start: Literal["model", "sad", "minao"] | None = None,
     stopping: Stopping = Stopping(),
     force: Flag = False,
-    reference: Flag = False,
-    charges: Flag = False,
+    wanted: Wanted = Wanted(),
     common: Shared = SHARED,
 ) -> int:
     """Minimise the density of every molecule in the files; exit code 1 if one did not converge.
@@ -68,16 +82,19 @@ def minimize(
         expects (model), which is its default.
     force
         Try a learned functional on molecules of a composition it was not trained on.
-    reference
-        Solve the Kohn-Sham equations beside it; needs pyscf.
-    charges
-        Give Hirshfeld charges of the atoms.
     """
     common.start()
     items = read_items(files)
     from ergodica.dft.functionals import KINETIC
     from ergodica.dft.minimize import MinimizeOptions
-    from ergodica.dft.run import DensityOptions, atomic_charges, check_system, electrons_of, minimize_density
+    from ergodica.dft.run import (
+        DensityOptions,
+        atomic_charges,
+        check_system,
+        electrons_of,
+        minimize_density,
+        softest_direction,
+    )
 
     options = DensityOptions(
         functional, xc, start, minimize=MinimizeOptions(stopping.tolerance, stopping.steps), force=force
@@ -89,10 +106,13 @@ def minimize(
         task = bar.add_task("minimising", total=len(items))
         systems = [item.system for item in items]
         found = minimize_density(systems, options, lambda done: bar.update(task, completed=done))
-    solved = [_solve(item) if reference else None for item in items]
+    solved = [_solve(item) if wanted.reference else None for item in items]
     records = [_record(item, one, other) for item, one, other in zip(items, found, solved, strict=True)]
-    if charges:
-        records = [{**record, "charges_e": atomic_charges(one)} for record, one in zip(records, found, strict=True)]
+    for record, one in zip(records, found, strict=True):
+        if wanted.charges:
+            record["charges_e"] = atomic_charges(one)
+        if wanted.stability:
+            record["lowest_curvature_Ha"] = float(softest_direction(one, options).hartree)
     _finish(common, records, [one.system for one in found])
     lost = sum(not one.converged for one in found)
     name = f"{functional} with {xc}" if functional in KINETIC else functional

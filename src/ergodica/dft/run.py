@@ -21,6 +21,7 @@ from ergodica.dft.minimize import MinimizeOptions, Minimum, minimize
 from ergodica.dft.molecule import make_molecule
 from ergodica.dft.natural import Fragments, RootOptions, find_fragments
 from ergodica.dft.properties import dipole, forces, hirshfeld_charges, quadrupole
+from ergodica.dft.stability import Curvature, lowest_curvature
 from ergodica.dft.start import Start, atomic_start
 from ergodica.elements import SYMBOLS
 from ergodica.errors import InputError
@@ -30,7 +31,15 @@ from ergodica.units import BOHR, DEBYE, HARTREE
 if TYPE_CHECKING:
     from ase import Atoms
 
-__all__ = ["DensityOptions", "OrbitalFree", "atomic_charges", "check_system", "electrons_of", "minimize_density"]
+__all__ = [
+    "DensityOptions",
+    "OrbitalFree",
+    "atomic_charges",
+    "check_system",
+    "electrons_of",
+    "minimize_density",
+    "softest_direction",
+]
 
 BATCH = {"cpu": 1}
 """Molecules that are minimised side by side, where it is not `ELSEWHERE`: the small products of many molecules at once
@@ -195,6 +204,23 @@ def atomic_charges(found: OrbitalFree) -> Float[np.ndarray, " N"]:
     with jax.enable_x64(True):
         charges = hirshfeld_charges(basis, system.positions / BOHR, jnp.asarray(found.coefficients), jnp.asarray(free))
         return np.asarray(charges)
+
+
+def softest_direction(found: OrbitalFree, options: DensityOptions) -> Curvature:
+    """The lowest curvature of the energy at a density, which is negative where it is a saddle and no minimum.
+
+    Args:
+        found: the density.
+        options: those it was minimised with.
+    """
+    basis, places = DensityBasis.of(found.system.numbers), found.system.positions / BOHR
+    with jax.enable_x64(True), jax.default_matmul_precision("highest"):
+        functional = jax.tree.map(lambda leaf: jnp.asarray(leaf, float), options.load())
+        molecule = _molecule(basis, places, options.grid, find_fragments(basis, places, options.root))
+        return jax.device_get(lowest_curvature(molecule, functional, jnp.asarray(found.coefficients)))
+
+
+_molecule = jax.jit(make_molecule, static_argnums=(0, 2))
 
 
 def _batches(

@@ -1,0 +1,89 @@
+"""Whether a converged density is a minimum: the lowest curvature of the energy on the plane of N electrons.
+
+By Lanczos' method for H P with the Hessian H in natural coordinates and P its inverse as the functional estimates it
+(`softness`), self-adjoint where vectors are multiplied by u·P v. By Sylvester's law it has as many negative eigenvalues
+as H, and they lie together, so that a few dozen products with H find the lowest.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from ergodica.dft.functionals import Functional
+from ergodica.dft.integrals import charges
+from ergodica.dft.molecule import Molecule, energy
+from ergodica.dft.natural import from_natural, to_natural
+
+__all__ = ["Curvature", "lowest_curvature"]
+
+
+class Curvature(NamedTuple):
+    """The softest direction.
+
+    Attributes:
+        relative: the lowest eigenvalue of H P; 1 if the functional's estimate is right, negative at a saddle.
+        hartree: curvature along its eigenvector v, v·H v / v·v, Hartree.
+        residual: how far the first may be off.
+    """
+
+    relative: Float[Array, ""]
+    hartree: Float[Array, ""]
+    residual: Float[Array, ""]
+
+
+@partial(jax.jit, static_argnames="steps")
+def lowest_curvature(
+    molecule: Molecule, functional: Functional, coefficients: Float[Array, " F"], steps: int = 40
+) -> Curvature:
+    """The lowest curvature of a density among all changes that keep the number of electrons.
+
+    Args:
+        molecule: with its integrals.
+        functional: kinetic, exchange and correlation energy.
+        coefficients: p of the density.
+        steps: products with the Hessian.
+    """
+    soften = functional.softness(molecule)
+    weights = jnp.asarray(charges(molecule.basis), coefficients.dtype)
+    normal = jax.grad(lambda q: weights @ from_natural(molecule.natural, q))(coefficients)
+    normal = normal / jnp.linalg.norm(normal)
+    slope = jax.grad(lambda q: energy(from_natural(molecule.natural, q), molecule, functional))
+    place = to_natural(molecule.natural, molecule.overlap, coefficients)
+
+    def in_plane(vector: Float[Array, " F"]) -> Float[Array, " F"]:
+        return vector - (normal @ vector) * normal
+
+    def curved(vector: Float[Array, " F"]) -> Float[Array, " F"]:
+        return in_plane(jax.jvp(slope, (place,), (vector,))[1])
+
+    def softened(vector: Float[Array, " F"]) -> Float[Array, " F"]:
+        return in_plane(soften(in_plane(vector)))
+
+    def step(known: tuple[Array, Array], number: Array) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
+        basis, dual = known  # u_k and P u_k
+        image = curved(dual[number])
+        along = dual @ image
+        for _ in range(2):  # against rounding
+            image = image - basis.T @ (dual @ image)
+        soft = softened(image)
+        length = jnp.sqrt(jnp.maximum(image @ soft, 1e-30))
+        basis, dual = basis.at[number + 1].set(image / length), dual.at[number + 1].set(soft / length)
+        return (basis, dual), (along[number], length)
+
+    first = in_plane(jnp.asarray(np.random.default_rng(0).normal(size=molecule.basis.size)))
+    soft = softened(first)
+    length = jnp.sqrt(first @ soft)
+    nothing = jnp.zeros((steps + 1, molecule.basis.size), coefficients.dtype)
+    start = (nothing.at[0].set(first / length), nothing.at[0].set(soft / length))
+    (_, dual), (diagonal, beside) = jax.lax.scan(step, start, jnp.arange(steps))
+    matrix = jnp.diag(diagonal) + jnp.diag(beside[:-1], 1) + jnp.diag(beside[:-1], -1)
+    values, vectors = jnp.linalg.eigh(matrix)
+    direction = dual[:-1].T @ vectors[:, 0]
+    hartree = direction @ curved(direction) / (direction @ direction)
+    return Curvature(values[0], hartree, jnp.abs(beside[-1] * vectors[-1, 0]))
