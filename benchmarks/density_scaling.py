@@ -96,6 +96,9 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
             right.loglog(electrons, [row[method]["peak_GB"] for row in known], style, color=colour, label=label)
     left.set(xlabel="electrons", ylabel="seconds, energy and forces")
     right.set(xlabel="electrons", ylabel="peak memory, GB")
+    for panel in (left, right):
+        panel.set_xticks([50, 100, 200, 500], labels=["50", "100", "200", "500"])
+        panel.minorticks_off()
     left.legend(frameon=False)
     figure.savefig(path, dpi=130)
 
