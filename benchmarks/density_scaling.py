@@ -1,6 +1,6 @@
 """Time and peak memory of a minimised density against the number of electrons, beside Kohn-Sham in the same run.
 
-    python benchmarks/density_scaling.py water4.xyz water8.xyz water16.xyz water50.xyz -f ofdft-water-clusters \
+    python benchmarks/density_scaling.py water4.xyz water8.xyz water16.xyz water50.xyz -f MODEL \
         --orbitals-up-to 170 -o benchmarks/results/density_scaling.json --plot docs/ofdft_scaling.png
 
 Each file holds one molecule; each calculation is a process of its own with the same number of threads, one after
@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import subprocess
 import sys
 import time
@@ -23,12 +22,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scaling import peak_bytes
 
 LINEAR_FROM = 100
-
-
-def peak_gigabytes() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
 def orbital_free(path: str, functional: str) -> dict[str, Any]:
@@ -48,7 +44,7 @@ def orbital_free(path: str, functional: str) -> dict[str, Any]:
         "converged": found.converged,
         "energy_Ha": found.energy,
         "functions": len(found.coefficients),
-        "peak_GB": peak_gigabytes(),
+        "peak_GB": peak_bytes() / 2**30,
     }
 
 
@@ -66,7 +62,7 @@ def kohn_sham(path: str) -> dict[str, Any]:
         "again_s": time.perf_counter() - began,
         "cycles": solver.cycles,
         "energy_Ha": energy,
-        "peak_GB": peak_gigabytes(),
+        "peak_GB": peak_bytes() / 2**30,
     }
 
 
@@ -106,7 +102,7 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("files", nargs="+")
-    parser.add_argument("-f", "--functional", default="ofdft-water-clusters")
+    parser.add_argument("-f", "--functional", required=True, help="file of a learned one, or the name of a shipped one")
     parser.add_argument(
         "--orbitals-up-to", type=int, default=170, help="electrons of the largest Kohn-Sham calculation"
     )

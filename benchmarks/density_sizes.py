@@ -1,6 +1,8 @@
 """Errors of an orbital-free functional and of a potential, both trained on small clusters, against the size of others.
 
-    python benchmarks/density_sizes.py water2.h5 water4.h5 water8.h5 -f ofdft-water-clusters -m runs/regression \
+    ergodica train examples/dft/ofdft-water-clusters.toml && ergodica train examples/dft/visnet-water-clusters.toml
+    python benchmarks/density_sizes.py water2.h5 water4.h5 water8.h5 -f runs/ofdft-water-clusters/model.safetensors \
+        -m runs/visnet-water-clusters/model.safetensors \
         -o benchmarks/results/density_sizes.json --plot docs/ofdft_sizes.png
 
 Each file holds labelled molecules of one composition (`ergodica dft labels --count 1`). Densities are minimised from
@@ -24,9 +26,6 @@ from ergodica.dft.run import DensityOptions
 from ergodica.prediction import predict
 from ergodica.units import KCAL_PER_MOL
 
-HEAVY = 1
-"""Atoms with larger numbers are counted as the size."""
-
 
 def regression(model: str, conformers: list[Conformer]) -> dict[str, float]:
     """What the potential makes of the same molecules, kcal/mol and Å."""
@@ -49,7 +48,7 @@ def measured(path: str, options: argparse.Namespace) -> dict[str, Any]:
     numbers = conformers[0].system.numbers
     chosen = DensityOptions(options.functional, start="sad", force=True)
     found = evaluate_functional(conformers, chosen)
-    row: dict[str, Any] = {"file": Path(path).name, "size": int((numbers > HEAVY).sum()), "atoms": len(numbers)}
+    row: dict[str, Any] = {"file": Path(path).name, "size": int((numbers > 1).sum()), "atoms": len(numbers)}
     row["functional"] = vars(found)
     if options.model:
         row["regression"] = regression(options.model, conformers)
@@ -83,7 +82,7 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("files", nargs="+", help="labels of molecules of one composition each")
-    parser.add_argument("-f", "--functional", default="ofdft-water-clusters")
+    parser.add_argument("-f", "--functional", required=True, help="file of a learned one")
     parser.add_argument("-m", "--model", help="potential trained on the same molecules")
     parser.add_argument("-o", "--output", type=Path, help="JSON file")
     parser.add_argument("--plot", type=Path)

@@ -157,7 +157,7 @@ def fit_linear(layout: Layout, grounds: Sequence[Ground]) -> Float[np.ndarray, "
             if sums.count:
                 scale = RIDGE * max(np.trace(sums.square) / channels, 1e-300)
                 table[element, degree] = np.linalg.solve(sums.square + scale * np.eye(channels), sums.mixed)
-    return table * layout.present[:, [d**2 for d in range(layout.highest + 1)]][:, :, None]
+    return table * layout.present[:, layout.firsts][:, :, None]
 
 
 def fit_energy(

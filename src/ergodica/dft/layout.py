@@ -20,7 +20,7 @@ from ergodica.elements import SYMBOLS
 from ergodica.nn.geometry import safe_norm, unit_vectors
 from ergodica.nn.radial import gaussian_basis, gaussian_constants, polynomial_cutoff
 
-__all__ = ["Geometry", "Layout", "Radial", "geometry", "index_table", "surroundings", "tabulated"]
+__all__ = ["Geometry", "Layout", "Radial", "flattened", "geometry", "index_table", "surroundings", "tabulated"]
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,11 @@ class Layout:
         return np.repeat(np.arange(self.highest + 1), 2 * np.arange(self.highest + 1) + 1)
 
     @cached_property
+    def firsts(self) -> Int[np.ndarray, " L"]:
+        """Place of the first harmonic of each degree."""
+        return np.arange(self.highest + 1) ** 2
+
+    @cached_property
     def present(self) -> Float[np.ndarray, "E M K"]:
         """1 where an element has a function."""
         return 1.0 * (np.arange(self.width) < self.shells[:, self.degree, None])
@@ -84,6 +89,11 @@ def index_table(layout: Layout, basis: DensityBasis) -> Int[np.ndarray, "N M K"]
 def tabulated(flat: Float[Array, " F"], index: Int[np.ndarray, "N M K"] | Array) -> Float[Array, "N M K"]:
     """Coefficients in the table."""
     return jnp.append(flat, jnp.zeros((), flat.dtype))[index]
+
+
+def flattened(table: Float[Array, "N M K"], index: Int[np.ndarray, "N M K"] | Array, size: int) -> Float[Array, " F"]:
+    """Coefficients out of the table: `tabulated` the other way."""
+    return jnp.zeros(size + 1, table.dtype).at[index].set(table)[:-1]
 
 
 @dataclass(frozen=True)

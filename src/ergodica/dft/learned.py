@@ -22,7 +22,7 @@ from ergodica.checkpoint import load_shaped, read_header, save_tree
 from ergodica.config import from_dict
 from ergodica.dft.atomic_reference import AtomicReference, at_ground, mixed_shells, reference_energy
 from ergodica.dft.functionals import Semilocal
-from ergodica.dft.layout import Geometry, Layout, geometry, index_table, surroundings, tabulated
+from ergodica.dft.layout import Geometry, Layout, flattened, geometry, index_table, surroundings, tabulated
 from ergodica.dft.molecule import Molecule
 from ergodica.dft.natural import from_natural, to_natural
 from ergodica.dft.network import DensityNetwork, NetworkConfig
@@ -140,8 +140,7 @@ class LearnedFunctional:
         species = layout.species(np.array(molecule.basis.numbers))
         place = self._place(species, jnp.ones(len(species)), molecule.positions)
         table = at_ground(self.reference.coefficients, layout, place.species, surroundings(layout, place))
-        flat = jnp.zeros(molecule.basis.size + 1, table.dtype).at[index].set(table)[:-1]
-        return from_natural(molecule.natural, flat)
+        return from_natural(molecule.natural, flattened(table, index, molecule.basis.size))
 
     def softness(self, molecule: Molecule) -> Callable[[Float[Array, " F"]], Float[Array, " F"]]:
         """An estimate of the inverse Hessian of the whole energy in natural coordinates, positive, atom by atom.
@@ -151,17 +150,17 @@ class LearnedFunctional:
         layout, basis = self.config.layout, molecule.basis
         index = index_table(layout, basis)
         species = layout.species(np.array(basis.numbers))
-        unused = jnp.asarray(1.0 - layout.present[:, [degree**2 for degree in range(layout.highest + 1)]])
+        unused = jnp.asarray(1.0 - layout.present[:, layout.firsts])
         repulsion = jnp.zeros_like(self.reference.curvature)
         for element in np.unique(species):
             # the rows of one atom with m = -l; padding is a function of its own with overlap 1 and no repulsion
-            rows = index[np.flatnonzero(species == element)[0], [degree**2 for degree in range(layout.highest + 1)]]
+            rows = index[np.flatnonzero(species == element)[0], layout.firsts]
             repulsion = repulsion.at[element].set(jax.vmap(partial(_own_repulsion, molecule))(jnp.asarray(rows)))
         inverse = jnp.linalg.inv(self.reference.curvature + repulsion + unused[..., None] * jnp.eye(layout.width))
 
         def soften(gradient: Float[Array, " F"]) -> Float[Array, " F"]:
             table = mixed_shells(inverse, layout, jnp.asarray(species), tabulated(gradient, index))
-            return jnp.zeros(basis.size + 1, table.dtype).at[index].set(table)[:-1]
+            return flattened(table, index, basis.size)
 
         return soften
 

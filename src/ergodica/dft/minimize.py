@@ -21,7 +21,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from ergodica.dft.functionals import Functional
 from ergodica.dft.integrals import charges
-from ergodica.dft.molecule import Molecule, energy_terms
+from ergodica.dft.molecule import Molecule, electron_normal, energy_terms
 from ergodica.dft.natural import from_natural, to_natural
 
 __all__ = ["MinimizeOptions", "Minimum", "minimize"]
@@ -96,7 +96,7 @@ def minimize(
     """
     back = partial(from_natural, molecule.natural)
     own_charges = jnp.asarray(charges(molecule.basis), start.dtype)
-    normal = jax.grad(lambda q: own_charges @ back(q))(start)
+    normal = electron_normal(molecule)
     normal, level = normal / jnp.linalg.norm(normal), electrons / jnp.linalg.norm(normal)
 
     def onto_plane(vector: Float[Array, " F"]) -> Float[Array, " F"]:

@@ -12,12 +12,12 @@ from jaxtyping import Array, Float
 from ergodica.dft import integrals
 from ergodica.dft.basis import DensityBasis
 from ergodica.dft.grid import Grid, GridOptions, make_grid
-from ergodica.dft.natural import Fragments, Natural, Roots, find_fragments, make_natural
+from ergodica.dft.natural import Fragments, Natural, find_fragments, from_natural, make_natural
 
 if TYPE_CHECKING:
     from ergodica.dft.functionals import Functional
 
-__all__ = ["Molecule", "electrostatics", "energy", "energy_terms", "make_molecule"]
+__all__ = ["Molecule", "electron_normal", "electrostatics", "energy", "energy_terms", "make_molecule"]
 
 
 @jax.tree_util.register_dataclass
@@ -50,7 +50,8 @@ def make_molecule(
     basis: DensityBasis,
     positions: Float[Array, "N 3"],
     grid: GridOptions | None = None,
-    roots: tuple[Fragments, ...] | Natural = (),
+    fragments: tuple[Fragments, ...] = (),
+    natural: Natural = (),
 ) -> Molecule:
     """Integrals and grid for nuclei at given places; energies made of it are differentiable functions of those.
 
@@ -58,23 +59,27 @@ def make_molecule(
         basis: of the molecule.
         positions: of the nuclei, Bohr.
         grid: how fine the grid is.
-        roots: fragments to take roots of the overlap of, by default the whole molecule; or the roots, if known.
+        fragments: whose roots of the overlap are taken, by default the whole molecule.
+        natural: these roots, if they are known.
     """
     positions = jnp.asarray(positions)
     overlap = integrals.overlap(basis, positions)
-    known = tuple(part for part in roots if isinstance(part, Roots))
-    parts = tuple(part for part in roots if isinstance(part, Fragments))
-    natural = known or make_natural(overlap, parts or find_fragments(basis))
     return Molecule(
         positions=positions,
         overlap=overlap,
-        natural=natural,
+        natural=natural or make_natural(overlap, fragments or find_fragments(basis)),
         coulomb=integrals.coulomb(basis, positions),
         external=integrals.external(basis, positions),
         repulsion=integrals.nuclear_repulsion(basis, positions),
         grid=make_grid(basis, positions, grid),
         basis=basis,
     )
+
+
+def electron_normal(molecule: Molecule) -> Float[Array, " F"]:
+    """How the number of electrons changes with natural coordinates, ∂N/∂q = S^(-1/2) w."""
+    own = jnp.asarray(integrals.charges(molecule.basis), molecule.overlap.dtype)
+    return jax.linear_transpose(lambda q: from_natural(molecule.natural, q), own)(own)[0]
 
 
 def electrostatics(coefficients: Float[Array, " F"], molecule: Molecule) -> dict[str, Float[Array, ""]]:

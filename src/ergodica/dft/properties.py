@@ -37,7 +37,7 @@ def forces(
     """
 
     def total(places: Float[Array, "N 3"]) -> Float[Array, ""]:
-        return energy(coefficients, make_molecule(molecule.basis, places, grid, molecule.natural), functional)
+        return energy(coefficients, make_molecule(molecule.basis, places, grid, natural=molecule.natural), functional)
 
     return -jax.grad(total)(molecule.positions)
 

@@ -16,8 +16,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ergodica.dft.functionals import Functional
-from ergodica.dft.integrals import charges
-from ergodica.dft.molecule import Molecule, energy
+from ergodica.dft.molecule import Molecule, electron_normal, energy
 from ergodica.dft.natural import from_natural, to_natural
 
 __all__ = ["Curvature", "lowest_curvature"]
@@ -50,8 +49,7 @@ def lowest_curvature(
         steps: products with the Hessian.
     """
     soften = functional.softness(molecule)
-    weights = jnp.asarray(charges(molecule.basis), coefficients.dtype)
-    normal = jax.grad(lambda q: weights @ from_natural(molecule.natural, q))(coefficients)
+    normal = electron_normal(molecule)
     normal = normal / jnp.linalg.norm(normal)
     slope = jax.grad(lambda q: energy(from_natural(molecule.natural, q), molecule, functional))
     place = to_natural(molecule.natural, molecule.overlap, coefficients)
