@@ -32,7 +32,7 @@ def minimum(
     place = prepared(basis, golden[f"ks/{name}/positions"], grid)
     first = jnp.asarray(atomic_start(basis, basis.electrons, start))
     found = minimize(place, Semilocal(kinetic), first, float(basis.electrons))
-    assert found.converged and found.gradient_norm <= 2e-5
+    assert found.converged and found.gradient_norm <= 3e-5
     assert abs(found.electron_count_error) < 1e-9
     return found, float(found.energy - golden[f"ks/{name}/energy"])
 
@@ -79,7 +79,7 @@ def test_a_minimisation_that_was_cut_short_says_so() -> None:
     place = prepared(basis, np.zeros((1, 3)), GridOptions(45, 11))
     start = jnp.asarray(atomic_start(basis, 2, "sad"))
     found = minimize(place, Semilocal("vw", "lda"), start, 2.0, MinimizeOptions(steps=3))
-    assert not found.converged and int(found.iterations) == 3 and found.gradient_norm > 2e-5
+    assert not found.converged and int(found.iterations) == 3 and found.gradient_norm > 3e-5
 
 
 TABLE = {

@@ -33,7 +33,7 @@ COLUMNS = ("file", "index", "formula", "converged", "iterations", "energy / Ha",
 class Stopping:
     """When a minimisation ends."""
 
-    tolerance: float = 2e-5
+    tolerance: float = 3e-5
     """Norm of the projected gradient at which the density has converged, over the root of the number of electrons,
     Hartree."""
 

@@ -47,7 +47,7 @@ class MinimizeOptions:
         history: pairs that L-BFGS remembers.
     """
 
-    gradient: float = 2e-5
+    gradient: float = 3e-5
     steps: int = 1000
     radius: float = 0.03
     history: int = 20
