@@ -1,6 +1,6 @@
 """Errors of an orbital-free functional and of a potential, both trained on small clusters, against the size of others.
 
-    ergodica train examples/dft/ofdft-water-clusters.toml && ergodica train examples/dft/visnet-water-clusters.toml
+    ergodica train examples/dft/ofdft-water-clusters.toml && ergodica train examples/train/water-clusters.toml
     python benchmarks/density_sizes.py water2.h5 water4.h5 water8.h5 -f runs/ofdft-water-clusters/model.safetensors \
         -m runs/visnet-water-clusters/model.safetensors \
         -o benchmarks/results/density_sizes.json --plot docs/ofdft_sizes.png
