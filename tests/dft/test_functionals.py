@@ -9,7 +9,7 @@ import pytest
 
 from ergodica.dft.basis import DensityBasis
 from ergodica.dft.density import in_blocks
-from ergodica.dft.functionals import ENERGY_DENSITIES, KINETIC, XC, Semilocal, mixed
+from ergodica.dft.functionals import ENERGY_DENSITIES, KINETIC, XC, Semilocal, mixed, von_weizsaecker
 from ergodica.dft.grid import GridOptions
 from ergodica.dft.molecule import electrostatics, make_molecule
 from ergodica.dft.properties import dipole
@@ -34,6 +34,13 @@ def test_empty_space_has_neither_energy_nor_slope() -> None:
     value, slopes = jax.jit(jax.value_and_grad(total, argnums=(0, 1)))(rho, sigma)
     assert value == 0
     np.testing.assert_array_equal(slopes, 0.0)
+
+
+def test_von_weizsaecker_is_a_wall_that_rises_behind_zero() -> None:
+    rho = jnp.asarray([1e-3, 2e-9, 1e-9, 5e-10, 0.0, -1e-9, -1e-3])
+    energy, slope = jax.vmap(jax.value_and_grad(von_weizsaecker), (0, None))(rho, 1e-6)
+    assert (jnp.diff(energy) > 0).all() and (slope < 0).all() and jnp.isfinite(energy).all()
+    np.testing.assert_allclose(slope[2:], slope[2])
 
 
 def test_unknown_names_are_refused() -> None:

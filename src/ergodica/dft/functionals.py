@@ -25,6 +25,10 @@ THINNEST = 1e-12
 """Density below which space counts as empty, electrons/Bohr³."""
 
 
+THIN = 1e-9
+"""Density from which on 1/ρ is left to its tangent; a few 1e-7 electrons of a molecule are where it is thinner."""
+
+
 STIFFNESS = 30.0
 """Largest curvatures in natural coordinates, Hartree."""
 
@@ -67,8 +71,13 @@ def thomas_fermi(rho: Density, sigma: Density) -> Density:
 
 
 def von_weizsaecker(rho: Density, sigma: Density) -> Density:
-    """Kinetic energy of one orbital, σ / 8ρ: exact for one and two electrons (Z. Phys. 96, 431 (1935))."""
-    return sigma / (8 * rho)
+    """Kinetic energy of one orbital, σ / 8ρ: exact for one and two electrons (Z. Phys. 96, 431 (1935)).
+
+    It grows without limit towards ρ = 0, which keeps a density positive. On a grid a step could jump over that wall
+    into a space without energy; here 1/ρ goes on along its tangent instead, so that the wall rises behind, too.
+    """
+    thick = rho > THIN
+    return sigma / 8 * jnp.where(thick, 1 / jnp.where(thick, rho, 1.0), (2 - rho / THIN) / THIN)
 
 
 def apbe_kinetic(rho: Density, sigma: Density) -> Density:
@@ -144,14 +153,21 @@ XC: dict[str, Mixture] = {
 # --------------------------------------------------------------------------------------------------------- on the grid
 
 
-def mixed(mixture: Mixture, rho: Density, sigma: Density) -> Density:
-    """Energy per volume of several functionals; zero with zero derivatives where space is empty."""
+def mixed(mixture: Mixture, rho: Density, sigma: Density, walled: bool = False) -> Density:
+    """Energy per volume of several functionals; zero with zero derivatives where space is empty.
+
+    `walled` is for minimisers: von Weizsäcker's energy goes on there. (A density that was fitted has places below zero;
+    its energy is what the rest of space holds.)
+    """
     dense = rho > THINNEST
     safe_rho, safe_sigma = jnp.where(dense, rho, 1.0), jnp.where(dense, sigma, 0.0)
-    total = sum(
-        (weight * ENERGY_DENSITIES[name](safe_rho, safe_sigma) for name, weight in mixture), jnp.zeros_like(rho)
-    )
-    return jnp.where(dense, total, 0.0)
+
+    def energy(name: str) -> Density:
+        if walled and name == "vw":
+            return von_weizsaecker(rho, sigma)
+        return jnp.where(dense, ENERGY_DENSITIES[name](safe_rho, safe_sigma), 0.0)
+
+    return sum((weight * energy(name) for name, weight in mixture), jnp.zeros_like(rho))
 
 
 @jax.tree_util.register_static
@@ -182,7 +198,7 @@ class Semilocal:
         rho, gradient = in_blocks(molecule.basis, molecule.positions, coefficients, grid.points)
         sigma = jnp.sum(gradient**2, axis=-1)
         mixtures = {"kinetic": KINETIC[self.kinetic], "xc": XC[self.xc]}
-        return {name: jnp.sum(grid.weights * mixed(mixture, rho, sigma)) for name, mixture in mixtures.items()}
+        return {name: grid.weights @ mixed(mixture, rho, sigma, walled=True) for name, mixture in mixtures.items()}
 
     def softness(self, molecule: Molecule) -> Callable[[Float[Array, " F"]], Float[Array, " F"]]:
         """Nothing is known but the largest curvatures: the first step is a careful one."""
