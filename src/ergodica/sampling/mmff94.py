@@ -9,14 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import combinations
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from ergodica.errors import InputError
+from ergodica.sampling.terms import TINY, Places, Row, Scalars, Terms, angle, columns, cross, dot, ends, length, packed
 from ergodica.units import KCAL_PER_MOL
 
 if TYPE_CHECKING:
@@ -34,15 +35,6 @@ LINEAR = (4, 53, 61)
 """Types of atoms whose bonds are collinear (MMFFPROP.PAR)."""
 
 Variant = Literal["MMFF94", "MMFF94s"]
-
-
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True, eq=False)
-class Terms:
-    """The atoms of each term of one kind [M, k], and its parameters [M, p]."""
-
-    atoms: Int[Array, "M K"]
-    values: Float[Array, "M P"]
 
 
 @jax.tree_util.register_dataclass
@@ -103,25 +95,14 @@ def mmff94(molecule: Molecule, variant: Variant = "MMFF94") -> MMFF94:
     known = fields.MMFFGetMoleculeProperties(graph, mmffVariant=variant) if _covered(graph) else None
     if known is None:
         raise InputError(f"{molecule.name}: {variant} has no parameters for {_culprit(graph)}.")
-    dtype = np.float64
     return MMFF94(
-        _packed(2, 2, _bond_terms(graph, known), dtype),
-        _packed(3, 3, _angle_terms(graph, known), dtype),
-        _packed(3, 5, _stretch_bend_terms(graph, known), dtype),
-        _packed(4, 1, _plane_terms(graph, known), dtype),
-        _packed(4, 3, _torsion_terms(graph, known), dtype),
-        _packed(2, 3, _pair_terms(graph, known), dtype),
+        packed(2, 2, _bond_terms(graph, known)),
+        packed(3, 3, _angle_terms(graph, known)),
+        packed(3, 5, _stretch_bend_terms(graph, known)),
+        packed(4, 1, _plane_terms(graph, known)),
+        packed(4, 3, _torsion_terms(graph, known)),
+        packed(2, 3, _pair_terms(graph, known)),
     )
-
-
-Row: TypeAlias = tuple[tuple[int, ...], tuple[float, ...]]
-"""Atoms and parameters of one term."""
-
-
-def _packed(atoms: int, values: int, rows: Iterator[Row], dtype: type) -> Terms:
-    found = list(rows)
-    index = np.array([row[0] for row in found], np.int32).reshape(-1, atoms)
-    return Terms(jnp.asarray(index), jnp.asarray(np.array([row[1] for row in found], dtype).reshape(-1, values)))
 
 
 def _covered(graph: Any) -> bool:
@@ -209,73 +190,38 @@ def _pair_terms(graph: Any, known: Any) -> Iterator[Row]:
         yield (one, other), (distance, depth, share * COULOMB * charges[one] * charges[other])
 
 
-Places: TypeAlias = Float[Array, "N 3 B"]
-Vectors: TypeAlias = Float[Array, "M 3 B"]
-Scalars: TypeAlias = Float[Array, "M B"]
-
-
-def _ends(atoms: Int[Array, "M K"], places: Places) -> tuple[Vectors, ...]:
-    return tuple(places[column] for column in atoms.T)
-
-
-def _columns(values: Float[Array, "M P"]) -> tuple[Float[Array, "M 1"], ...]:
-    return tuple(column[:, None] for column in values.T)
-
-
-def _dot(one: Vectors, other: Vectors) -> Scalars:
-    return jnp.sum(one * other, axis=1)
-
-
-def _cross(one: Vectors, other: Vectors) -> Vectors:
-    return jnp.cross(one, other, axis=1)
-
-
-def _length(vector: Vectors) -> Scalars:
-    return jnp.sqrt(_dot(vector, vector))
-
-
-def _angle(one: Vectors, other: Vectors) -> Scalars:
-    """Between vectors, degrees; finite, with its derivative, where they are parallel."""
-    across = _cross(one, other)
-    return jnp.arctan2(jnp.sqrt(jnp.maximum(_dot(across, across), TINY)), _dot(one, other)) / DEGREE
-
-
-TINY = 1e-18
-"""Below the square of what float32 tells from parallel."""
-
-
 def _bonds(terms: Terms, places: Places) -> Scalars:
-    one, other = _ends(terms.atoms, places)
-    constant, length = _columns(terms.values)
-    off = _length(one - other) - length
+    one, other = ends(terms.atoms, places)
+    constant, rest = columns(terms.values)
+    off = length(one - other) - rest
     return 0.5 * STIFFNESS * constant * off**2 * (1 + BOND_CUBIC * off + 7 / 12 * (BOND_CUBIC * off) ** 2)
 
 
 def _angles(terms: Terms, places: Places) -> Scalars:
-    one, middle, other = _ends(terms.atoms, places)
-    constant, angle, linear = _columns(terms.values)
+    one, middle, other = ends(terms.atoms, places)
+    constant, rest, linear = columns(terms.values)
     left, right = one - middle, other - middle
-    off = _angle(left, right) - angle
+    off = angle(left, right) / DEGREE - rest
     bent = 0.5 * STIFFNESS * DEGREE**2 * constant * off**2 * (1 + ANGLE_CUBIC * off)
-    cosine = _dot(left, right) / (_length(left) * _length(right))
+    cosine = dot(left, right) / (length(left) * length(right))
     return jnp.where(linear > 0, STIFFNESS * constant * (1 + cosine), bent)
 
 
 def _stretch_bends(terms: Terms, places: Places) -> Scalars:
-    one, middle, other = _ends(terms.atoms, places)
-    left_constant, right_constant, left_length, right_length, angle = _columns(terms.values)
+    one, middle, other = ends(terms.atoms, places)
+    left_constant, right_constant, left_length, right_length, rest = columns(terms.values)
     left, right = one - middle, other - middle
-    stretch = left_constant * (_length(left) - left_length) + right_constant * (_length(right) - right_length)
-    return STIFFNESS * DEGREE * stretch * (_angle(left, right) - angle)
+    stretch = left_constant * (length(left) - left_length) + right_constant * (length(right) - right_length)
+    return STIFFNESS * DEGREE * stretch * (angle(left, right) / DEGREE - rest)
 
 
 def _planes(terms: Terms, places: Places) -> Scalars:
-    one, middle, other, last = _ends(terms.atoms, places)
-    (constant,) = _columns(terms.values)
-    normal, out = _cross(one - middle, other - middle), last - middle
-    sine = _dot(normal, out) / (_length(normal) * _length(out))
-    angle = jnp.arcsin(jnp.clip(sine, -1 + EDGE, 1 - EDGE)) / DEGREE
-    return 0.5 * STIFFNESS * DEGREE**2 * constant * angle**2
+    one, middle, other, last = ends(terms.atoms, places)
+    (constant,) = columns(terms.values)
+    normal, out = cross(one - middle, other - middle), last - middle
+    sine = dot(normal, out) / (length(normal) * length(out))
+    out = jnp.arcsin(jnp.clip(sine, -1 + EDGE, 1 - EDGE)) / DEGREE
+    return 0.5 * STIFFNESS * DEGREE**2 * constant * out**2
 
 
 EDGE = 1e-6
@@ -283,28 +229,28 @@ EDGE = 1e-6
 
 
 def _torsions(terms: Terms, places: Places) -> Scalars:
-    first, left, right, last = _ends(terms.atoms, places)
+    first, left, right, last = ends(terms.atoms, places)
     axis = right - left
-    one, other = _cross(first - left, axis), _cross(last - right, axis)
-    cosine = _dot(one, other) / (_length(one) * _length(other) + TINY)
+    one, other = cross(first - left, axis), cross(last - right, axis)
+    cosine = dot(one, other) / (length(one) * length(other) + TINY)
     twice = 2 * cosine**2 - 1
-    v1, v2, v3 = _columns(terms.values)
+    v1, v2, v3 = columns(terms.values)
     return 0.5 * (v1 * (1 + cosine) + v2 * (1 - twice) + v3 * (1 + cosine * (2 * twice - 1)))
 
 
 def _dispersion(terms: Terms, places: Places) -> Scalars:
-    one, other = _ends(terms.atoms, places)
-    return dispersion(_length(one - other), terms.values)
+    one, other = ends(terms.atoms, places)
+    return dispersion(length(one - other), terms.values)
 
 
 def _charges(terms: Terms, places: Places) -> Scalars:
-    one, other = _ends(terms.atoms, places)
-    return charges(_length(one - other), terms.values)
+    one, other = ends(terms.atoms, places)
+    return charges(length(one - other), terms.values)
 
 
 def dispersion(lengths: Scalars, values: Float[Array, "M 3"]) -> Scalars:
     """Buffered 14-7 energies of pairs that far apart, kcal/mol, with the values of `MMFF94.pairs`."""
-    distance, depth, _ = _columns(values)
+    distance, depth, _ = columns(values)
     part = lengths / distance
     seventh = (1.07 / (part + 0.07)) ** 7
     return depth * seventh * (1.12 / (part**7 + 0.12) - 2)
@@ -312,5 +258,5 @@ def dispersion(lengths: Scalars, values: Float[Array, "M 3"]) -> Scalars:
 
 def charges(lengths: Scalars, values: Float[Array, "M 3"]) -> Scalars:
     """Buffered Coulomb energies of pairs that far apart, kcal/mol."""
-    *_, product = _columns(values)
+    *_, product = columns(values)
     return product / (lengths + BUFFER)

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-__all__ = ["Centred", "Euclidean", "Space", "Torus"]
+__all__ = ["Centred", "Cylinder", "Euclidean", "Space", "Torus"]
 
 
 class Space(Protocol):
@@ -108,6 +108,51 @@ class Torus:
     def log_prior(self, x: Float[Array, "B T"], width: Float[Array, ""] | float) -> Float[Array, " B"]:
         """Of the uniform density."""
         return jnp.full(len(x), -self.dimensions * math.log(2 * math.pi))
+
+
+@dataclass(frozen=True)
+class Cylinder:
+    """Numbers that may be anything, and after them angles in units of `pace` radians, on their covering space.
+
+    Attributes:
+        reals: how many numbers.
+        angles: how many angles.
+        pace: an angle of 1, rad.
+    """
+
+    reals: int
+    angles: int
+    pace: float = 1.0
+
+    @property
+    def dimensions(self) -> int:
+        """Of both."""
+        return self.reals + self.angles
+
+    @property
+    def shape(self) -> tuple[int]:
+        """Of one sample."""
+        return (self.dimensions,)
+
+    @property
+    def period(self) -> float:
+        """A turn of an angle."""
+        return 2 * math.pi / self.pace
+
+    def project(self, x: Float[Array, "B D"]) -> Float[Array, "B D"]:
+        """Every point is one of the space."""
+        return x
+
+    def prior(self, key: Array, count: int, width: Float[Array, ""] | float) -> Float[Array, "B D"]:
+        """A Gaussian of the numbers; angles anywhere within a turn."""
+        one, other = jax.random.split(key)
+        turned = self.period * (jax.random.uniform(other, (count, self.angles)) - 0.5)
+        return jnp.concatenate([width * jax.random.normal(one, (count, self.reals)), turned], axis=1)
+
+    def log_prior(self, x: Float[Array, "B D"], width: Float[Array, ""] | float) -> Float[Array, " B"]:
+        """Of both."""
+        numbers = Euclidean((self.reals,)).log_prior(x[:, : self.reals], width)
+        return numbers - self.angles * math.log(self.period)
 
 
 def noise_like(space: Space, key: Array, count: int) -> Float[Array, "B ..."]:

@@ -13,12 +13,12 @@ from typing import NamedTuple, TypeAlias
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from ergodica.errors import InputError
 from ergodica.units import KB
 
-__all__ = ["Ladder", "Run", "Tempered", "check_temperature", "continue_run", "start_run"]
+__all__ = ["Ladder", "Run", "Tempered", "check_temperature", "continue_run", "exchanged", "start_run"]
 
 Energy: TypeAlias = Callable[[Float[Array, "B T"]], Float[Array, " B"]]
 """Of dihedral angles (rad), eV; a pytree."""
@@ -206,13 +206,27 @@ def _move(energy: Energy, run: Run, beta: Array, key: Array) -> tuple[Run, tuple
 
 def _exchange(run: Run, beta: Array, key: Array, odd: Array) -> tuple[Run, Float[Array, " J"]]:
     """Offer every second pair of neighbouring temperatures to change places."""
-    rungs, walkers = run.energies.shape
-    pair = jnp.arange(rungs - 1)
-    gain = (beta[1:] - beta[:-1])[:, None] * (run.energies[1:] - run.energies[:-1])
-    taken = (jnp.log(jax.random.uniform(key, gain.shape)) < gain) & (pair % 2 == odd)[:, None]
-    none = jnp.zeros((1, walkers), bool)
-    up, down = jnp.concatenate([taken, none]), jnp.concatenate([none, taken])
-    source = jnp.arange(rungs)[:, None] + up.astype(int) - down.astype(int)
+    source, taken = exchanged(run.energies, beta, key, odd)
     energies = jnp.take_along_axis(run.energies, source, axis=0)
     angles = jnp.take_along_axis(run.angles, source[..., None], axis=0)
     return replace(run, angles=angles, energies=energies), taken.mean(axis=1)
+
+
+def exchanged(
+    energies: Float[Array, "K W"], beta: Float[Array, " K"], key: Array, odd: Array
+) -> tuple[Int[Array, "K W"], Bool[Array, "J W"]]:
+    """Which rung each state comes from after every second pair of neighbours was offered to change places, and who did.
+
+    Args:
+        energies: of the states.
+        beta: 1/kT of the rungs.
+        key: of the random numbers.
+        odd: 0 or 1: which pairs.
+    """
+    rungs, walkers = energies.shape
+    pair = jnp.arange(rungs - 1)
+    gain = (beta[1:] - beta[:-1])[:, None] * (energies[1:] - energies[:-1])
+    taken = (jnp.log(jax.random.uniform(key, gain.shape)) < gain) & (pair % 2 == odd)[:, None]
+    none = jnp.zeros((1, walkers), bool)
+    up, down = jnp.concatenate([taken, none]), jnp.concatenate([none, taken])
+    return jnp.arange(rungs)[:, None] + up.astype(int) - down.astype(int), taken

@@ -1,0 +1,94 @@
+"""The denoiser of one molecule in internal coordinates: a residual network over stiff coordinates and free angles."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from ergodica.errors import InputError
+from ergodica.nn.layers import Dense, LayerNorm
+from ergodica.sampling.spaces import Cylinder
+
+__all__ = ["InternalDenoiser", "InternalNetwork", "InternalNetworkConfig", "fresh_internal"]
+
+RATES = 8
+"""Waves of the logarithm of the noise."""
+TURNS = 3
+"""Highest harmonic of a free angle."""
+
+
+@dataclass(frozen=True)
+class InternalNetworkConfig:
+    """Architecture.
+
+    Attributes:
+        hidden: channels.
+        blocks: residual blocks of two layers.
+    """
+
+    hidden: int = 256
+    blocks: int = 3
+
+    def __post_init__(self) -> None:
+        if min(self.hidden, self.blocks) < 1:
+            raise InputError("[model] hidden and blocks must be positive.")
+
+
+class InternalNetwork(nn.Module):
+    """What is seen [B, F] and numbers of the level of noise [B, E] to scores in units of the noise [B, D]."""
+
+    config: InternalNetworkConfig
+    dimensions: int
+
+    @nn.compact
+    def __call__(self, seen: Float[Array, "B F"], noise: Float[Array, "B E"]) -> Float[Array, "B D"]:
+        """Scores."""
+        hidden = self.config.hidden
+        level = jax.nn.silu(Dense(hidden, "level")(noise))
+        x = Dense(hidden, "seen")(seen) + Dense(hidden, "begin")(level)
+        for block in range(self.config.blocks):
+            inner = Dense(hidden, f"in_{block}")(LayerNorm(f"norm_{block}")(x)) + Dense(hidden, f"level_{block}")(level)
+            x = x + Dense(hidden, f"out_{block}")(jax.nn.silu(inner))
+        zero = nn.initializers.zeros
+        return nn.Dense(self.dimensions, kernel_init=zero, name="scores")(jax.nn.silu(LayerNorm("last")(x)))
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class InternalDenoiser:
+    """D(x, σ) = x + σ² s: the score s is that of a unit Gaussian for stiff coordinates, plus F/√(1 + σ²).
+
+    Attributes:
+        params: of the network.
+        space: of the coordinates.
+        config: architecture.
+    """
+
+    params: Any
+    space: Cylinder = field(metadata={"static": True})
+    config: InternalNetworkConfig = field(metadata={"static": True})
+
+    def __call__(self, x: Float[Array, "B D"], sigma: Float[Array, "..."]) -> Float[Array, "B D"]:
+        """Expected coordinates without noise; one level for all, or each its own [B]."""
+        sigma = jnp.broadcast_to(sigma, len(x))[:, None]
+        scale = jax.lax.rsqrt(1 + sigma**2)
+        stiff, free = x[:, : self.space.reals], x[:, self.space.reals :] * self.space.pace
+        turns = jnp.concatenate([free * (1 + turn) for turn in range(TURNS)], axis=1)
+        seen = jnp.concatenate([stiff * scale, jnp.sin(turns), jnp.cos(turns)], axis=1)
+        wave = jnp.log(sigma) * 2.0 ** (jnp.arange(RATES) / 2 - 2)
+        noise = jnp.concatenate([jnp.sin(wave), jnp.cos(wave)], axis=1)
+        network = InternalNetwork(self.config, self.space.dimensions)
+        learnt = jnp.asarray(network.apply(self.params, seen, noise)) * scale
+        known = jnp.concatenate([-stiff * scale**2, jnp.zeros_like(free)], axis=1)
+        return x + sigma**2 * (known + learnt)
+
+
+def fresh_internal(config: InternalNetworkConfig, space: Cylinder, key: Array) -> Any:
+    """Parameters with which stiff coordinates are Gaussian and angles uniform."""
+    seen, noise = jnp.zeros((1, space.reals + 2 * TURNS * space.angles)), jnp.zeros((1, 2 * RATES))
+    return InternalNetwork(config, space.dimensions).init(key, seen, noise)

@@ -1,0 +1,155 @@
+"""Trained samplers of one molecule in all internal coordinates: their file, and structures with their density."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+from jaxtyping import Array, Float
+
+from ergodica.checkpoint import load_tree
+from ergodica.config import from_dict
+from ergodica.potentials.potential import Info
+from ergodica.sampling.chart import Chart
+from ergodica.sampling.energies import Energy, energy_from_tree, energy_kind
+from ergodica.sampling.flow import Drawn, Samples, draw_batches, flow
+from ergodica.sampling.internal import Tree
+from ergodica.sampling.internal_network import InternalDenoiser, InternalNetworkConfig
+from ergodica.sampling.noise import Noise
+from ergodica.sampling.sampler_file import read_sampler_header, sampler_path, save_sampler_tree
+from ergodica.units import KB
+
+__all__ = ["KIND", "InternalSampler", "draw_structures", "load_internal", "log_boltzmann", "save_internal"]
+
+KIND = "internal-sampler"
+BATCH, STEPS = 128, 20
+"""Samples of a call of the device, and steps of Heun's rule."""
+
+
+@dataclass(frozen=True)
+class InternalSampler:
+    """A network that was trained on one molecule at one temperature.
+
+    Attributes:
+        config: architecture.
+        noise: levels that it was trained for.
+        temperature: K.
+        structure: the molecule as a PDB file.
+        chart: its coordinates.
+        energy: its force field.
+        params: of the network.
+        info: card.
+    """
+
+    config: InternalNetworkConfig
+    noise: Noise
+    temperature: float
+    structure: str = field(repr=False)
+    chart: Chart = field(repr=False)
+    energy: Energy = field(repr=False)
+    params: Any = field(repr=False)
+    info: Info = field(default_factory=Info)
+
+    def denoiser(self, params: Any = None) -> InternalDenoiser:
+        """The denoiser, of other parameters if they are given."""
+        return InternalDenoiser(self.params if params is None else params, self.chart.space, self.config)
+
+
+def log_boltzmann(
+    chart: Chart, energy: Energy, temperature: float, coordinates: Float[Array, "B D"]
+) -> Float[Array, " B"]:
+    """ln of the Boltzmann factor per volume of the coordinates, orientation and place left out."""
+    positions = chart.positions(coordinates)
+    return chart.log_volume(coordinates) - energy(positions) / (KB * temperature)
+
+
+def save_internal(path: str | Path, sampler: InternalSampler) -> None:
+    """Write a sampler as one model file."""
+    chart = sampler.chart
+    tree = {
+        "network": sampler.params,
+        "chart": {"centre": chart.centre, "spread": chart.spread},
+        "energy": sampler.energy,
+    }
+    record = {
+        "config": asdict(sampler.config),
+        "noise": asdict(sampler.noise),
+        "temperature": sampler.temperature,
+        "structure": sampler.structure,
+        "plan": asdict(chart.plan),
+        "rotors": chart.rotors,
+        "energy": energy_kind(sampler.energy),
+        "info": asdict(sampler.info),
+    }
+    save_sampler_tree(path, KIND, tree, record)
+
+
+def load_internal(name_or_path: str | Path) -> InternalSampler:
+    """A sampler by the path of its file or the name of a shipped one.
+
+    Raises:
+        InputError: there is none, or the file is damaged, of another kind or from a newer version.
+    """
+    path = sampler_path(name_or_path)
+    header = read_sampler_header(path, KIND)
+    tree, _ = load_tree(path)
+    plan = header["plan"]
+    chart = Chart(
+        **tree["chart"],
+        plan=Tree(tuple(plan["atoms"]), tuple(map(tuple, plan["references"])), tuple(plan["proper"])),
+        rotors=tuple(header["rotors"]),
+    )
+    return InternalSampler(
+        config=from_dict(InternalNetworkConfig, header["config"], f"{path}: config"),
+        noise=from_dict(Noise, header["noise"], f"{path}: noise"),
+        temperature=header["temperature"],
+        structure=header["structure"],
+        chart=chart,
+        energy=energy_from_tree(header["energy"], tree["energy"]),
+        params=tree["network"],
+        info=from_dict(Info, header["info"], f"{path}: info"),
+    )
+
+
+def draw_structures(
+    sampler: InternalSampler,
+    count: int,
+    *,
+    seed: int = 0,
+    steps: int = STEPS,
+    report: Callable[[float], None] = lambda part: None,
+) -> Samples:
+    """Draw independent coordinates with their density; energies are minus `log_boltzmann`.
+
+    Args:
+        sampler: trained.
+        count: how many.
+        seed: of the random numbers.
+        steps: of Heun's rule.
+        report: is told what part is done.
+    """
+    denoiser, space = sampler.denoiser(), sampler.chart.space
+
+    def batch(key: Array) -> tuple[Drawn, Array]:
+        return _batch(denoiser, sampler.chart, sampler.energy, key, sampler.noise, steps, sampler.temperature)
+
+    return draw_batches(batch, count, BATCH, seed=seed, calls=2 * steps * (1 + space.dimensions), report=report)
+
+
+@partial(jax.jit, static_argnums=(4, 5, 6))
+def _batch(
+    denoiser: InternalDenoiser,
+    chart: Chart,
+    energy: Energy,
+    key: Array,
+    noise: Noise,
+    steps: int,
+    temperature: float,
+) -> tuple[Drawn, Array]:
+    space = chart.space
+    drawn = flow(denoiser, space, space.prior(key, BATCH, noise.largest), noise=noise, steps=steps)
+    return drawn, -log_boltzmann(chart, energy, temperature, drawn.x)

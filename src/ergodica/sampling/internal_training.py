@@ -1,0 +1,225 @@
+"""Training of samplers of one molecule with the one loop of the package, from structures in equilibrium and forces."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from ergodica.errors import InputError
+from ergodica.potentials.potential import Info
+from ergodica.sampling.chart import Chart, chart_of
+from ergodica.sampling.energies import Energy
+from ergodica.sampling.internal_network import InternalNetworkConfig, fresh_internal
+from ergodica.sampling.internal_sampler import KIND, InternalSampler, load_internal, log_boltzmann, save_internal
+from ergodica.sampling.noise import Noise, score_target
+from ergodica.sampling.peptides import read_peptide, read_states
+from ergodica.sampling.random_feed import RandomFeed
+from ergodica.training.loop import Outcome, run_task
+from ergodica.training.options import OptimizerOptions, RunOptions, defining_record
+
+__all__ = ["KIND", "InternalTask", "InternalTraining", "train_internal"]
+
+VALIDATED, BATCH = 40, 500
+"""Batches that validate, and states whose forces are computed at once."""
+
+
+@dataclass(frozen=True)
+class InternalData:
+    """What is learnt from.
+
+    Attributes:
+        structure: the molecule, a PDB file.
+        system: its force field, as OpenMM serialises systems.
+        trajectory: structures in equilibrium at the temperature: ensembles that `ergodica sample` wrote, or
+            trajectories; blocks of each are set aside to validate.
+        temperature: K.
+        steps: of an epoch.
+        smallest: level of noise where sampling ends; coordinates have unit width.
+        largest: where it starts.
+        rho: how much denser levels are at small noise.
+    """
+
+    structure: str = ""
+    system: str = ""
+    trajectory: tuple[str, ...] = ()
+    temperature: float = 300.0
+    steps: int = 500
+    smallest: float = 0.02
+    largest: float = 20.0
+    rho: float = 7.0
+
+
+@dataclass(frozen=True)
+class InternalTraining:
+    """Everything that defines the training of a sampler of one molecule.
+
+    Attributes:
+        model: architecture.
+        data: the molecule and its structures.
+        optimizer: how.
+        run: how long; its batches are of structures.
+        info: card of the result; errors are filled in.
+        output: folder of checkpoints, metrics and the final model.
+    """
+
+    model: InternalNetworkConfig = field(default_factory=InternalNetworkConfig)
+    data: InternalData = field(default_factory=InternalData)
+    optimizer: OptimizerOptions = field(default_factory=OptimizerOptions)
+    run: RunOptions = field(default_factory=RunOptions)
+    info: Info = field(default_factory=Info)
+    output: str = "runs/molecule"
+
+    def defining(self) -> dict[str, Any]:
+        """What must not change between the parts of one run (length and rhythm may)."""
+        return defining_record(self)
+
+
+def train_internal(
+    config: InternalTraining,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    report: Callable[[dict[str, float]], None] | None = None,
+) -> Outcome:
+    """Train a sampler of one molecule; arguments and errors are those of `ergodica.training.train`."""
+
+    def make() -> InternalTask:
+        data = config.data
+        peptide = read_peptide(data.structure, data.system)
+        known = read_states(data.trajectory, peptide)
+        chart = chart_of(peptide.plan, known[0])
+        states = tuple(states_of(chart, peptide.energy, data.temperature, part) for part in known)
+        return InternalTask(config, peptide.text, chart, peptide.energy, states)  # type: ignore[arg-type]
+
+    return run_task(make, config.output, resume, overwrite, report)
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class NoisyCoordinates:
+    """Coordinates with noise [B, D], and its width [B]."""
+
+    x: Float[Array, "B D"]
+    sigma: Float[Array, " B"]
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class CleanCoordinates:
+    """The noise of unit width [B, D], and the slope of the log-density without noise [B, D]."""
+
+    noise: Float[Array, "B D"]
+    forces: Float[Array, "B D"]
+
+
+class States(NamedTuple):
+    """Coordinates, and the slopes of their log-density."""
+
+    x: Float[np.ndarray, "S D"]
+    forces: Float[np.ndarray, "S D"]
+
+
+def noisy_coordinates(
+    states: States, noise: Noise, size: int, rng: np.random.Generator
+) -> tuple[NoisyCoordinates, CleanCoordinates]:
+    """Random states with noise of levels spread evenly in their logarithm."""
+    rows, sigma = rng.integers(len(states.x), size=size), noise.spread(rng, size)
+    added = rng.standard_normal((size, states.x.shape[1]), np.float32)
+    return NoisyCoordinates(states.x[rows] + sigma[:, None] * added, sigma), CleanCoordinates(
+        added, states.forces[rows]
+    )  # type: ignore[arg-type]
+
+
+class Errors(NamedTuple):
+    """Sums over a batch of squared errors of the score, times σ², over degrees of freedom, and how many samples."""
+
+    loss: Float[Array, ""]
+    squared: Float[Array, ""]
+    samples: Float[Array, ""]
+    batches: Float[Array, ""]
+
+
+class InternalTask:
+    """A sampler of one molecule and its states.
+
+    Args:
+        config: what to do.
+        structure: the molecule as a PDB file.
+        chart: its coordinates.
+        energy: its force field.
+        states: to learn from, and to choose the best step by.
+    """
+
+    members = 0
+
+    def __init__(
+        self, config: InternalTraining, structure: str, chart: Chart, energy: Energy, states: tuple[States, States]
+    ) -> None:
+        data = config.data
+        self.config, (self.train, self.validation) = config, states
+        self.space = chart.space
+        fresh = fresh_internal(config.model, self.space, jax.random.key(config.run.seed))
+        self.params = jax.tree.map(np.asarray, fresh)
+        noise = Noise(data.smallest, data.largest, data.rho)
+        self.sampler = InternalSampler(config.model, noise, data.temperature, structure, chart, energy, self.params)
+        self.trainable = jax.tree.map(lambda _: 1.0, self.params)
+        self.clean = 1 / float(np.sqrt(np.mean(self.train.forces.astype(float) ** 2)))
+        self.fingerprint = hashlib.sha256(self.train.x.tobytes() + self.validation.x.tobytes()).hexdigest()
+
+    def loaders(self, devices: int) -> tuple[RandomFeed, RandomFeed]:
+        """Batches to train on and to validate with."""
+        size, length, noise = self.config.run.batch_size, self.config.run.steps_per_call, self.sampler.noise
+        training, checked = (partial(noisy_coordinates, part, noise, size) for part in (self.train, self.validation))
+        return RandomFeed(training, self.config.data.steps, length, devices), RandomFeed(checked, VALIDATED, length)
+
+    def loss(self, params: Any, batch: NoisyCoordinates, targets: CleanCoordinates, *_: Array) -> tuple[Array, Errors]:
+        """Mean over samples and degrees of freedom of σ² times the squared error of the score."""
+        sigma = batch.sigma[:, None]
+        score = (self.sampler.denoiser(params)(batch.x, batch.sigma) - batch.x) / sigma**2
+        target = score_target(targets.forces, targets.noise, sigma, self.clean)
+        squared = jnp.sum(sigma**2 * (score - target) ** 2) / self.space.dimensions
+        samples = jnp.asarray(float(len(batch.x)))
+        loss = squared / samples
+        return loss, Errors(loss, squared, samples, jnp.ones(()))
+
+    def summary(self, errors: Errors) -> dict[str, float]:
+        """Means of summed errors by name; most of them is the noise of the targets."""
+        mean = float(errors.squared) / max(float(errors.samples), 1.0)
+        return {"loss": mean, "score_error": mean}
+
+    def save(self, path: Path, params: Any, errors: dict[str, float]) -> None:
+        """Write the sampler with its card."""
+        card = replace(self.config.info, errors={**self.config.info.errors, **errors})
+        save_internal(path, replace(self.sampler, params=params, info=card))
+
+    def load(self, path: Path) -> Any:
+        """Parameters out of a model file."""
+        return load_internal(path).params
+
+
+def states_of(chart: Chart, energy: Energy, temperature: float, positions: Float[np.ndarray, "S N 3"]) -> States:
+    """Coordinates of structures, and the slopes of their log-density.
+
+    Raises:
+        InputError: the energy of a structure is no number.
+    """
+
+    @jax.jit
+    def found(positions: Array) -> tuple[Array, Array]:
+        x = chart.coordinates(positions)
+        return x, jax.grad(lambda x: jnp.sum(log_boltzmann(chart, energy, temperature, x)))(x)
+
+    parts = [found(jnp.asarray(positions[at : at + BATCH])) for at in range(0, len(positions), BATCH)]
+    x, forces = (np.concatenate(part).astype(np.float32) for part in zip(*parts, strict=True))
+    if not np.isfinite(forces).all():
+        raise InputError("The energy of some structures is no number: do atoms overlap, or are they of another order?")
+    return States(x, forces)

@@ -1,0 +1,121 @@
+"""Molecules with a force field of their own: structure and system in, structures out of trajectories."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from ase.io import read
+from jaxtyping import Float, Int
+
+from ergodica.errors import InputError
+from ergodica.files import read_atoms
+from ergodica.sampling.amber import AmberField
+from ergodica.sampling.internal import Tree, tree
+from ergodica.sampling.openmm_xml import read_openmm
+
+__all__ = ["Peptide", "read_peptide", "read_states"]
+
+XDR = (".xtc", ".trr", ".dcd")
+
+
+@dataclass(frozen=True)
+class Peptide:
+    """A molecule and its force field.
+
+    Attributes:
+        name: of the file.
+        text: the structure as a PDB file.
+        numbers: of the elements [N].
+        positions: Å [N, 3].
+        plan: in which order atoms are placed.
+        energy: the force field.
+    """
+
+    name: str
+    text: str = field(repr=False)
+    numbers: Int[np.ndarray, " N"] = field(repr=False)
+    positions: Float[np.ndarray, "N 3"] = field(repr=False)
+    plan: Tree = field(repr=False)
+    energy: AmberField = field(repr=False)
+
+
+def read_peptide(structure: str | Path, system: str | Path) -> Peptide:
+    """A molecule by its PDB file and the OpenMM system that belongs to it.
+
+    Raises:
+        InputError: a file is missing or damaged, or they do not fit together.
+    """
+    structure = Path(structure)
+    if not structure.is_file():
+        raise InputError(f"There is no file '{structure}'.")
+    text = structure.read_text(errors="replace")
+    try:
+        atoms = read(io.StringIO(text), format="proteindatabank")
+    except (ValueError, KeyError, IndexError) as error:
+        raise InputError(f"'{structure}' can't be read as a PDB file ({error}).") from error
+    energy, masses = read_openmm(system)
+    if len(masses) != len(atoms):
+        raise InputError(
+            f"'{structure}' has {len(atoms)} atoms and '{system}' {len(masses)}: they do not belong together."
+        )
+    bonds = [(int(one), int(other)) for one, other in np.asarray(energy.bonds.atoms)]
+    plan = tree(len(atoms), bonds)
+    return Peptide(structure.stem, text, atoms.numbers, atoms.positions, plan, energy)
+
+
+def read_states(
+    paths: Sequence[str | Path], peptide: Peptide, share: float = 0.1
+) -> tuple[Float[np.ndarray, "S N 3"], Float[np.ndarray, "V N 3"]]:
+    """Structures out of ensembles and trajectories, Å: those to learn from, and the last of each file to validate.
+
+    Args:
+        paths: `ensemble.npz` of `ergodica sample`; XTC, TRR or DCD (with mdtraj); or whatever ASE reads.
+        peptide: whose atoms they are, in its order.
+        share: of each file that validates.
+
+    Raises:
+        InputError: no file is named, one is missing, or has other atoms.
+    """
+    if not paths:
+        raise InputError("No structures to learn from are named: give [data] trajectory.")
+    first, last = [], []
+    for path in map(Path, paths):
+        if not path.is_file():
+            raise InputError(f"There is no file '{path}'.")
+        found = _positions(path, peptide)
+        if found.ndim != 3 or found.shape[1:] != peptide.positions.shape:
+            raise InputError(f"'{path}' holds structures of {found.shape[1]} atoms, not of {len(peptide.numbers)}.")
+        kept = max(1, len(found) - round(share * len(found)))
+        first.append(found[:kept])
+        last.append(found[kept:])
+    return np.concatenate(first), np.concatenate(last)
+
+
+def _positions(path: Path, peptide: Peptide) -> Float[np.ndarray, "S N 3"]:
+    if path.suffix == ".npz":
+        with np.load(path, allow_pickle=False) as file:
+            if "positions" not in file:
+                raise InputError(f"'{path}' has no array 'positions'.")
+            return np.asarray(file["positions"], np.float32)
+    if path.suffix in XDR:
+        return _mdtraj(path, peptide)
+    found = [one.positions for one in read_atoms(path)]
+    if len({len(one) for one in found}) != 1:
+        raise InputError(f"'{path}' holds structures of different molecules.")
+    return np.stack(found).astype(np.float32)
+
+
+def _mdtraj(path: Path, peptide: Peptide) -> Float[np.ndarray, "S N 3"]:
+    import tempfile
+
+    from ergodica._extras import require
+
+    mdtraj = require("mdtraj", "proteins")
+    with tempfile.NamedTemporaryFile("w", suffix=".pdb") as top:
+        top.write(peptide.text)
+        top.flush()
+        return 10 * mdtraj.load(str(path), top=top.name).xyz

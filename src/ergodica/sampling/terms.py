@@ -1,0 +1,82 @@
+"""What the terms of force fields share: their atoms and parameters, and lengths and angles of many geometries at once.
+
+Geometries are along the last axis, so that an atom of all of them is gathered in one piece.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+__all__ = ["TINY", "Places", "Row", "Scalars", "Terms", "Vectors"]
+__all__ += ["angle", "columns", "cross", "dihedral", "dot", "ends", "length", "packed"]
+
+TINY = 1e-18
+"""Below the square of what float32 tells from parallel."""
+
+Row: TypeAlias = tuple[tuple[int, ...], tuple[float, ...]]
+"""Atoms and parameters of one term."""
+Places: TypeAlias = Float[Array, "N 3 B"]
+Vectors: TypeAlias = Float[Array, "M 3 B"]
+Scalars: TypeAlias = Float[Array, "M B"]
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True, eq=False)
+class Terms:
+    """The atoms of each term of one kind [M, k], and its parameters [M, p]."""
+
+    atoms: Int[Array, "M K"]
+    values: Float[Array, "M P"]
+
+
+def packed(atoms: int, values: int, rows: Iterable[Row]) -> Terms:
+    """Terms of so many atoms and parameters each, in float64."""
+    found = list(rows)
+    index = np.array([row[0] for row in found], np.int32).reshape(-1, atoms)
+    return Terms(jnp.asarray(index), jnp.asarray(np.array([row[1] for row in found], float).reshape(-1, values)))
+
+
+def ends(atoms: Int[Array, "M K"], places: Places) -> tuple[Vectors, ...]:
+    """Places of the first atom of each term, of the second, ..."""
+    return tuple(places[column] for column in atoms.T)
+
+
+def columns(values: Float[Array, "M P"]) -> tuple[Float[Array, "M 1"], ...]:
+    """The first parameter of each term, the second, ..."""
+    return tuple(column[:, None] for column in values.T)
+
+
+def dot(one: Vectors, other: Vectors) -> Scalars:
+    """Scalar products."""
+    return jnp.sum(one * other, axis=1)
+
+
+def cross(one: Vectors, other: Vectors) -> Vectors:
+    """Vector products."""
+    return jnp.cross(one, other, axis=1)
+
+
+def length(vector: Vectors) -> Scalars:
+    """Of vectors."""
+    return jnp.sqrt(dot(vector, vector))
+
+
+def angle(one: Vectors, other: Vectors) -> Scalars:
+    """Between vectors, rad; finite, with its derivative, where they are parallel."""
+    across = cross(one, other)
+    return jnp.arctan2(jnp.sqrt(jnp.maximum(dot(across, across), TINY)), dot(one, other))
+
+
+def dihedral(first: Vectors, left: Vectors, right: Vectors, last: Vectors) -> Scalars:
+    """Angle between the planes of four atoms, rad, 0 where first and last are on one side (IUPAC's sign)."""
+    axis = right - left
+    one, other = cross(first - left, axis), cross(last - right, axis)
+    sine = dot(cross(one, other), axis) / length(axis)
+    return jnp.arctan2(sine, dot(one, other))
