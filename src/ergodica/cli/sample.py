@@ -12,6 +12,7 @@ from ergodica.cli.common import SHARED, Shared
 from ergodica.cli.failures import DONE, FAILED
 from ergodica.cli.output import emit, progress, say
 from ergodica.cli.particles import sample_particles
+from ergodica.cli.peptides import PeptideCall, is_peptide, sample_peptides
 from ergodica.errors import InputError
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def sample(
     *,
     n: int = 1000,
     temperature: float = 300.0,
-    force_field: Annotated[Field, Parameter(alias="-f")] = "mmff94",
+    force_field: Annotated[str, Parameter(alias="-f")] = "mmff94",
     reweight: Field | None = None,
     method: Method = "exchange",
     model: Annotated[str, Parameter(alias="-m")] = "physics",
@@ -47,14 +48,16 @@ def sample(
     Parameters
     ----------
     molecule
-        SMILES, or an SDF or MOL file, of which the first molecule counts; or, for diffusion, dw4 or
-        lj13: particles in two or three dimensions that papers on samplers measure themselves by.
+        SMILES, or an SDF or MOL file, of which the first molecule counts; a PDB file with -f or a
+        sampler of its own (-m); or, for diffusion, the name of a shipped sampler: dw4, lj13 (particles
+        that papers measure themselves by), alanine-vacuum, alanine-water.
     n
         Number of conformers.
     temperature
         In K.
     force_field
-        Energy from which is drawn.
+        Energy from which is drawn: mmff94 or mmff94s; of a PDB file the OpenMM system that
+        XmlSerializer.serialize wrote (AMBER's form, in vacuum or GBSA-OBC water).
     reweight
         Energy for which weights are given and averages are taken; the same by default.
     method
@@ -73,9 +76,13 @@ def sample(
         if method != "diffusion":
             raise InputError(f"{molecule} is sampled by diffusion only: add --method diffusion.")
         return sample_particles(molecule, n, model, common)
+    if is_peptide(molecule):
+        return sample_peptides(molecule, PeptideCall(n, temperature, method, model, force_field), common)
     from ergodica.sampling.conformers import ConformerOptions, sample_conformers
     from ergodica.sampling.molecules import read_molecule
 
+    if force_field not in FIELDS:
+        raise InputError(f"There is no force field '{force_field}' for molecules: choose {' or '.join(FIELDS)}.")
     began = perf_counter()
     target = FIELDS[reweight] if reweight else None
     options = ConformerOptions(n, temperature, target, FIELDS[force_field], common.seed, method, model)

@@ -22,7 +22,7 @@ from ergodica.sampling.torsion_sampler import draw, load_sampler
 from ergodica.sampling.torsions import rigid_energy, rigid_rotors
 from ergodica.units import KB
 
-__all__ = ["SECTORS", "ConformerOptions", "Ensemble", "Family", "sample_conformers"]
+__all__ = ["SECTORS", "ConformerOptions", "Ensemble", "Family", "judged", "sample_conformers"]
 
 SECTORS = ("sp", "+sc", "+ac", "ap", "-ac", "-sc")
 """Of dihedral angles around 0, 60, 120, 180, -120 and -60 degrees: syn- and antiperiplanar, -clinal (Klyne, Prelog)."""
@@ -209,7 +209,7 @@ def sample_conformers(
     for _ in range(ROUNDS):
         run, more = continue_run(energy, run, ladder, RECORDS, STRIDE)
         record = more if record is None else record.joined(more)
-        effective, mixing = _judged(record)
+        effective, mixing = judged(record.angles[:, 0], record.energies[:, 0])
         report(min(effective / options.count, 1.0))
         if effective >= options.count and record.energies[:, 0].size >= options.count and mixing <= MIXED:
             break
@@ -279,10 +279,9 @@ def _drawn(
     )
 
 
-def _judged(record: Tempered) -> tuple[float, float]:
-    """Independent samples of the lowest temperature, and R̂: of the worst of all cosines, sines and the energy."""
-    angles = record.angles[:, 0]
-    series = np.concatenate([np.cos(angles), np.sin(angles), record.energies[:, 0, :, None]], axis=-1)  # [S, W, F]
+def judged(angles: Float[np.ndarray, "S W T"], energies: Float[np.ndarray, "S W"]) -> tuple[float, float]:
+    """Independent samples of W ladders, and R̂: of the worst of all cosines and sines of angles and the energy."""
+    series = np.concatenate([np.cos(angles), np.sin(angles), energies[..., None]], axis=-1)  # [S, W, F]
     count, walkers = series.shape[:2]
     between = series.mean(axis=0).var(axis=0, ddof=1)
     within = series.var(axis=0, ddof=1).mean(axis=0)

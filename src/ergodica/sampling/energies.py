@@ -42,9 +42,9 @@ def energy_from_tree(kind: str, tree: dict[str, Any]) -> Energy:
 
 
 def _amber(tree: dict[str, Any]) -> AmberField:
-    terms = {name: Terms(**tree[name]) for name in ("bonds", "angles", "torsions")}
-    pairs = {name: tree[name] for name in ("charges", "depths", "sizes")}
-    return AmberField(**terms, **pairs, solvent=Solvent(**tree["solvent"]) if "solvent" in tree else None)
+    bonds, angles, torsions = (Terms(**tree[name]) for name in ("bonds", "angles", "torsions"))
+    solvent = Solvent(**tree["solvent"]) if "solvent" in tree else None
+    return AmberField(bonds, angles, torsions, tree["charges"], tree["depths"], tree["sizes"], solvent)
 
 
 KINDS: dict[str, tuple[type, Callable[[dict[str, Any]], Energy]]] = {"amber": (AmberField, _amber)}

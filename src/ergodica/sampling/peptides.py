@@ -6,6 +6,7 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from ase.io import read
@@ -16,8 +17,9 @@ from ergodica.files import read_atoms
 from ergodica.sampling.amber import AmberField
 from ergodica.sampling.internal import Tree, tree
 from ergodica.sampling.openmm_xml import read_openmm
+from ergodica.sampling.terms import dihedral
 
-__all__ = ["Peptide", "read_peptide", "read_states"]
+__all__ = ["Peptide", "backbone_angles", "read_peptide", "read_states"]
 
 XDR = (".xtc", ".trr", ".dcd")
 
@@ -54,7 +56,7 @@ def read_peptide(structure: str | Path, system: str | Path) -> Peptide:
         raise InputError(f"There is no file '{structure}'.")
     text = structure.read_text(errors="replace")
     try:
-        atoms = read(io.StringIO(text), format="proteindatabank")
+        atoms: Any = read(io.StringIO(text), format="proteindatabank")
     except (ValueError, KeyError, IndexError) as error:
         raise InputError(f"'{structure}' can't be read as a PDB file ({error}).") from error
     energy, masses = read_openmm(system)
@@ -119,3 +121,37 @@ def _mdtraj(path: Path, peptide: Peptide) -> Float[np.ndarray, "S N 3"]:
         top.write(peptide.text)
         top.flush()
         return 10 * mdtraj.load(str(path), top=top.name).xyz
+
+
+def atom_names(text: str) -> list[tuple[str, str]]:
+    """Residue (chain, number and name) and name of each atom of a PDB file."""
+    rows = [row for row in text.splitlines() if row.startswith(("ATOM", "HETATM"))]
+    return [(f"{row[17:20].strip()}{row[22:27].strip()}{row[21].strip()}", row[12:16].strip()) for row in rows]
+
+
+def backbone_angles(text: str, positions: Float[np.ndarray, "S N 3"]) -> dict[str, Float[np.ndarray, "S 2"]]:
+    """φ and ψ, rad, of the residues of a PDB file that have both, by residue."""
+    names = atom_names(text)
+    order = list(dict.fromkeys(residue for residue, _ in names))
+    place = {pair: number for number, pair in reversed(list(enumerate(names)))}
+    found = {}
+    for before, here, after in zip(order, order[1:], order[2:], strict=False):
+        chain = [(before, "C"), (here, "N"), (here, "CA"), (here, "C"), (after, "N")]
+        if all(pair in place for pair in chain):
+            atoms = positions[:, [place[pair] for pair in chain]].transpose(1, 2, 0)
+            pair = [dihedral(*(one[None] for one in atoms[start : start + 4]))[0] for start in (0, 1)]
+            found[here] = np.stack([np.asarray(angle) for angle in pair], axis=1)
+    return found
+
+
+def pdb_bytes(text: str, positions: Float[np.ndarray, "S N 3"]) -> bytes:
+    """A PDB file of several models, with the atoms of another."""
+    rows = [row.ljust(80) for row in text.splitlines() if row.startswith(("ATOM", "HETATM"))]
+    bonds = [row for row in text.splitlines() if row.startswith("CONECT")]
+    found = []
+    for number, places in enumerate(positions):
+        found.append(f"MODEL     {number + 1:4d}")
+        for row, (x, y, z) in zip(rows, places, strict=True):
+            found.append(f"{row[:30]}{x:8.3f}{y:8.3f}{z:8.3f}{row[54:]}")
+        found.append("ENDMDL")
+    return "\n".join([*found, *bonds, "END", ""]).encode()

@@ -20,9 +20,10 @@ if TYPE_CHECKING:
     from ergodica.sampling.conformers import Ensemble
     from ergodica.sampling.density_map import DensityMap
     from ergodica.sampling.flow import Samples
+    from ergodica.sampling.peptide_ensemble import PeptideEnsemble
     from ergodica.sampling.reweighting import Reweighted
 
-__all__ = ["plot_adsorption", "plot_ensemble", "plot_particles", "slab_cube"]
+__all__ = ["plot_adsorption", "plot_backbone", "plot_ensemble", "plot_particles", "slab_cube"]
 
 ACROSS = 4
 BINS = 36
@@ -90,6 +91,47 @@ def plot_particles(drawn: Samples, weighted: Reweighted) -> Figure:
     axes[2].set_yticks([])
     figure.suptitle(f"{weighted.effective:.0f} of {len(drawn.x)} samples count", fontsize=10)
     return figure
+
+
+FLATTEST = 8.0
+"""kT up to which free energies are told apart."""
+
+
+def plot_backbone(ensemble: PeptideEnsemble) -> Figure:
+    """Free energies over φ and ψ of every residue that has both, and the distribution of the energy."""
+    residues = ensemble.backbone()
+    across = min(len(residues) + 1, ACROSS)
+    down = ceil((len(residues) + 1) / across)
+    figure = new_figure(3.3 * across, 3.1 * down)
+    axes = np.atleast_1d(figure.subplots(down, across)).ravel()
+    weights, edges = ensemble.weighted.weights, np.linspace(-180, 180, 2 * BINS + 1)
+    for axis, (residue, angles) in zip(axes, residues.items(), strict=False):
+        phi, psi = np.degrees(angles).T
+        density = np.histogram2d(phi, psi, [edges, edges], weights=weights, density=True)[0]
+        with np.errstate(divide="ignore"):
+            free = -np.log(density / density.max())
+        picture = axis.pcolormesh(edges, edges, np.where(free < FLATTEST, free, np.nan).T, vmin=0, vmax=FLATTEST)
+        axis.set(xlabel="φ / °", ylabel="ψ / °", title=residue, aspect="equal")
+        axis.set_xticks([-180, -90, 0, 90, 180])
+        axis.set_yticks([-180, -90, 0, 90, 180])
+        figure.colorbar(picture, ax=axis, label="free energy / kT", shrink=0.8)
+    _levels(axes[len(residues)], ensemble)
+    for axis in axes[len(residues) + 1 :]:
+        axis.set_axis_off()
+    return figure
+
+
+def _levels(axis: Axes, ensemble: PeptideEnsemble) -> None:
+    """Of the energy, as drawn and by weight."""
+    heat = KB * ensemble.temperature
+    energies = ensemble.energies[np.isfinite(ensemble.energies)] / heat
+    shares = ensemble.weighted.weights[np.isfinite(ensemble.energies)]
+    edges = np.linspace(energies.min(), np.quantile(energies, 0.995), 41)
+    for counted, color, name in ((None, GREY, "as drawn"), (shares, BLUE, "by weight")):
+        axis.stairs(*np.histogram(energies, edges, weights=counted, density=True), color=color, label=name)
+    axis.set_xlabel("energy / kT", fontsize=9)
+    axis.set_yticks([])
+    axis.legend(fontsize=8, frameon=False)
 
 
 DEEPEST, CEILING = 1.5, 12.0

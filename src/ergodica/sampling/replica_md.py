@@ -41,7 +41,7 @@ class Dynamics:
     timestep: float = 4.0
     friction: float = 2.0
     mass: float = 12.0
-    stride: int = 125
+    stride: int = 50
 
     def __post_init__(self) -> None:
         if min(self.timestep, self.friction, self.mass, self.stride) <= 0:

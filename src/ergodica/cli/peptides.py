@@ -1,0 +1,168 @@
+"""`ergodica sample molecule.pdb`: a molecule with all its degrees of freedom and a force field of its own."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+from ergodica.cli.common import Shared
+from ergodica.cli.failures import DONE, FAILED
+from ergodica.cli.output import emit, progress, say
+from ergodica.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ergodica.sampling.peptide_ensemble import PeptideEnsemble
+
+__all__ = ["PeptideCall", "is_peptide", "sample_peptides"]
+
+SHIPPED = ("alanine-vacuum", "alanine-water")
+"""Samplers of one molecule that come with the package."""
+
+
+@dataclass(frozen=True)
+class PeptideCall:
+    """What was asked for: how many, temperature in K, method, sampler and force field."""
+
+    n: int
+    temperature: float
+    method: str
+    model: str
+    force_field: str
+
+
+def is_peptide(molecule: str) -> bool:
+    """Whether it is a PDB file, or a sampler that knows its molecule."""
+    return molecule in SHIPPED or Path(molecule).suffix in (".pdb", ".safetensors")
+
+
+def sample_peptides(molecule: str, call: PeptideCall, common: Shared) -> int:
+    """Draw structures; exit code 1 if they can't be trusted.
+
+    Args:
+        molecule: a PDB file, or a sampler by name or file.
+        call: what was asked for.
+        common: options of every verb.
+
+    Raises:
+        InputError: files are missing or do not fit, or the sampler is of another temperature.
+    """
+    began = perf_counter()
+    with progress(common) as bar:
+        task = bar.add_task("sampling", total=100)
+        ensemble = _ensemble(molecule, call, common.seed, lambda part: bar.update(task, completed=round(100 * part)))
+    record = {**_record(molecule, call, ensemble), "seconds": perf_counter() - began}
+    if common.output is not None:
+        _write(common, ensemble, record)
+    rows = [
+        (row["residue"], row["region"], round(100 * row["population"], 1), round(100 * row["population_error"], 1),
+         row["free_energy_kcal_per_mol"] and round(row["free_energy_kcal_per_mol"], 2))
+        for row in record["regions"] or []
+    ]  # fmt: skip
+    columns = ("residue", "φ, ψ", "population / %", "± / %", "free energy / kcal/mol")
+    emit(common, record, columns, rows, f"{record['name']}: {record['method']}, {record['temperature_K']:g} K")
+    tail = f", Pareto k̂ {record['pareto_k']:.2f}" if record["pareto_k"] is not None else f", R̂ {record['r_hat']:.3f}"
+    say(common, f"effective {record['ess']:.0f} of {record['n']}{tail}, {record['seconds']:.1f} s")
+    if not ensemble.reliable:
+        say(common, "No averages are given: independent runs disagree, or weights are degenerate.")
+    return DONE if ensemble.reliable else FAILED
+
+
+def _ensemble(molecule: str, call: PeptideCall, seed: int, report: Callable[[float], None]) -> PeptideEnsemble:
+    from ergodica.sampling.internal_sampler import load_internal
+    from ergodica.sampling.peptide_ensemble import PeptideOptions, draw_peptide, sample_peptide
+    from ergodica.sampling.peptides import read_peptide
+
+    options = PeptideOptions(call.n, call.temperature, seed)
+    pdb = Path(molecule).suffix == ".pdb"
+    if call.method == "exchange":
+        if not pdb:
+            raise InputError(f"'{molecule}' is a sampler: add --method diffusion, or give a PDB file and -f.")
+        if Path(call.force_field).suffix not in (".xml", ".pdb"):
+            raise InputError(f"'{molecule}' needs a force field of its own: give -f with a serialised OpenMM system.")
+        return sample_peptide(read_peptide(molecule, call.force_field), options, report)
+    if pdb and call.model == "physics":
+        raise InputError(f"Diffusion of '{molecule}' needs a sampler that was trained on it: give -m.")
+    sampler = load_internal(call.model if pdb else molecule)
+    if abs(sampler.temperature - call.temperature) > 1e-6:
+        raise InputError(f"The sampler was trained at {sampler.temperature:g} K, not at {call.temperature:g} K.")
+    return draw_peptide(sampler, call.n, seed=seed, report=report)
+
+
+def _record(molecule: str, call: PeptideCall, ensemble: PeptideEnsemble) -> dict[str, Any]:
+    trusted = ensemble.reliable
+    energy = ensemble.average(ensemble.energies) if trusted else (None, None)
+    tail = ensemble.weighted.pareto_k
+    return {
+        "name": Path(molecule).stem,
+        "method": call.method,
+        "n": len(ensemble.energies),
+        "temperature_K": ensemble.temperature,
+        "calls_per_sample": ensemble.calls / len(ensemble.energies),
+        "ess": ensemble.effective,
+        "pareto_k": tail if math.isfinite(tail) else None,
+        "r_hat": ensemble.mixing,
+        "exchanged": ensemble.exchanged,
+        "folded": ensemble.folded,
+        "reliable": trusted,
+        "energy_eV": energy[0],
+        "energy_error_eV": energy[1],
+        "regions": _regions(ensemble) if trusted else None,
+        "weights": ensemble.weighted.weights,
+    }
+
+
+def _regions(ensemble: PeptideEnsemble) -> list[dict[str, Any]]:
+    """Populations of the quadrants of the Ramachandran map, and free energies above the most populated."""
+    from ergodica.units import KB, KCAL_PER_MOL
+
+    heat, found = KB * ensemble.temperature / KCAL_PER_MOL, []
+    for residue, angles in ensemble.backbone().items():
+        rows = []
+        for name, left, low in (
+            ("-, +", True, False),
+            ("-, -", True, True),
+            ("+, +", False, False),
+            ("+, -", False, True),
+        ):
+            inside = ((angles[:, 0] < 0) == left) & ((angles[:, 1] < 0) == low)
+            rows.append((name, *ensemble.average(inside.astype(float))))
+        most = max(share for _, share, _ in rows)
+        found += [
+            {
+                "residue": residue,
+                "region": name,
+                "population": share,
+                "population_error": error,
+                "free_energy_kcal_per_mol": heat * math.log(most / share) if share > 0 else None,
+                "free_energy_error_kcal_per_mol": heat * error / share if share > 0 else None,
+            }
+            for name, share, error in rows
+        ]
+    return found
+
+
+def _write(common: Shared, ensemble: PeptideEnsemble, record: dict[str, Any]) -> None:
+    """Structures, weights, angles, picture and page."""
+    import numpy as np
+
+    from ergodica.cli.crystals import table, write_ensemble
+    from ergodica.files import atomic_write
+    from ergodica.report.page import Section
+    from ergodica.sampling.peptides import pdb_bytes
+    from ergodica.sampling.plots import plot_backbone
+
+    assert common.output is not None
+    arrays = {"positions": ensemble.positions.astype(np.float32), "energies": ensemble.energies}
+    arrays |= {"weights": ensemble.weighted.weights, "walker": ensemble.walker}
+    arrays |= {f"backbone/{residue}": angles for residue, angles in ensemble.backbone().items()}
+    text = "Free energies are of the force field's ensemble, and of nothing else. Averages are by weight."
+    section = Section(record["name"], text, dict(table(record)), (plot_backbone(ensemble),))
+    best = np.argsort(-ensemble.weighted.weights, kind="stable")[:100]
+    atomic_write(common.output / "structures.pdb", pdb_bytes(ensemble.text, ensemble.positions[best]))
+    write_ensemble(common.output, record, arrays, "backbone.png", (f"Ensemble of {record['name']}", section))
+    say(common, f"Structures, weights, pictures and report.html are in '{common.output}'.")

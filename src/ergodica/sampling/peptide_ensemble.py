@@ -1,0 +1,172 @@
+"""Equilibrium ensembles of a molecule with all its degrees of freedom: by replica exchange, or by a trained sampler."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float, Int
+
+from ergodica.errors import InputError
+from ergodica.sampling.conformers import FOLDED, MIXED, judged
+from ergodica.sampling.internal import internal
+from ergodica.sampling.internal_sampler import InternalSampler, draw_structures
+from ergodica.sampling.peptides import Peptide, backbone_angles
+from ergodica.sampling.replica_md import Dynamics, continue_replicas, start_replicas
+from ergodica.sampling.reweighting import Reweighted, reweight
+from ergodica.sampling.tempering import Ladder, check_temperature
+from ergodica.units import KB
+
+__all__ = ["PeptideEnsemble", "PeptideOptions", "draw_peptide", "sample_peptide"]
+
+SETTLING, RECORDS, ROUNDS = 250, 250, 60
+"""Records thrown away, records of a round, and rounds after which to stop."""
+PARTS = 16
+"""Of independent samples, to judge errors by."""
+
+
+@dataclass(frozen=True)
+class PeptideOptions:
+    """What to draw.
+
+    Attributes:
+        count: number of independent structures.
+        temperature: K.
+        seed: of the random numbers.
+        walkers: independent ladders.
+        dynamics: of replica exchange.
+    """
+
+    count: int = 1000
+    temperature: float = 300.0
+    seed: int = 0
+    walkers: int = 8
+    dynamics: Dynamics = field(default_factory=Dynamics)
+
+    def __post_init__(self) -> None:
+        check_temperature(self.temperature)
+        if not 1 <= self.count <= 1_000_000:
+            raise InputError(f"Between 1 and 1000000 structures can be drawn, not {self.count}.")
+
+
+@dataclass(frozen=True)
+class PeptideEnsemble:
+    """Structures of one molecule at one temperature.
+
+    Attributes:
+        text: the molecule as a PDB file.
+        temperature: K.
+        positions: Å [S, N, 3].
+        energies: eV [S].
+        walker: which of the independent ladders each comes from, or of as many parts of independent samples [S].
+        effective: independent structures that average as well.
+        mixing: Gelman and Rubin's R̂; 1 where samples are independent.
+        exchanged: shares of exchanges accepted between neighbouring temperatures; none without ladders.
+        calls: evaluations of the energy, or of the network.
+        weighted: weights; all alike for replica exchange.
+        folded: share of what a sampler drew that was left out, because its steps were not one-to-one there.
+    """
+
+    text: str
+    temperature: float
+    positions: Float[np.ndarray, "S N 3"]
+    energies: Float[np.ndarray, " S"]
+    walker: Int[np.ndarray, " S"]
+    effective: float
+    mixing: float
+    exchanged: Float[np.ndarray, " J"]
+    calls: int
+    weighted: Reweighted
+    folded: float = 0.0
+
+    @property
+    def reliable(self) -> bool:
+        """Whether averages may be reported."""
+        return self.mixing <= MIXED and self.folded <= FOLDED and self.weighted.reliable
+
+    def average(self, values: Float[np.ndarray, " S"]) -> tuple[float, float]:
+        """The mean over the ensemble, and its standard error by the jackknife over ladders or parts.
+
+        Raises:
+            WorkFailed: the weights are degenerate.
+        """
+        mean = float(self.weighted.average(values))
+        groups = self.walker.max() + 1
+        mass = np.bincount(self.walker, self.weighted.weights, groups)
+        part = np.bincount(self.walker, self.weighted.weights * values, groups)
+        without = (part.sum() - part) / (mass.sum() - mass)
+        return mean, float(np.sqrt((groups - 1) / groups * np.sum((without - without.mean()) ** 2)))
+
+    def backbone(self) -> dict[str, Float[np.ndarray, "S 2"]]:
+        """φ and ψ of the residues that have both, rad, by residue."""
+        return backbone_angles(self.text, self.positions)
+
+
+def sample_peptide(
+    peptide: Peptide, options: PeptideOptions | None = None, report: Callable[[float], None] = lambda part: None
+) -> PeptideEnsemble:
+    """Replica exchange until as many independent structures were met as are asked for.
+
+    Args:
+        peptide: with its force field.
+        options: what to draw.
+        report: is told what part of the way is done, 0 to 1.
+
+    Raises:
+        WorkFailed: the energy of the structure to start from is no number, or the dynamics blew up.
+    """
+    options = options or PeptideOptions()
+    ladder, how = Ladder(options.temperature, walkers=options.walkers), options.dynamics
+    run = start_replicas(peptide.energy, peptide.positions, ladder, jax.random.key(options.seed))
+    run, _ = continue_replicas(peptide.energy, run, ladder, how, SETTLING)
+    positions, energies, exchanged = [], [], []
+    for _ in range(ROUNDS):
+        run, found = continue_replicas(peptide.energy, run, ladder, how, RECORDS)
+        positions.append(found.positions[:, 0])
+        energies.append(found.energies[:, 0])
+        exchanged.append(found.exchanged)
+        angles = turning(peptide, np.concatenate(positions))
+        effective, mixing = judged(angles, np.concatenate(energies))
+        report(min(effective / options.count, 1.0))
+        if effective >= options.count and mixing <= MIXED:
+            break
+    kept, levels = np.concatenate(positions), np.concatenate(energies)  # [S, W, ...]
+    walker = np.repeat(np.arange(options.walkers), len(levels))
+    flat = np.swapaxes(kept, 0, 1).reshape(-1, *kept.shape[2:])
+    calls = (SETTLING + len(levels)) * how.stride * ladder.rungs * ladder.walkers
+    return PeptideEnsemble(
+        peptide.text, options.temperature, flat, levels.T.reshape(-1), walker, effective, mixing,
+        np.mean(exchanged, axis=0), calls, reweight(np.zeros(len(flat))),
+    )  # fmt: skip
+
+
+def turning(peptide: Peptide, positions: Float[np.ndarray, "*S N 3"]) -> Float[np.ndarray, "*S T"]:
+    """Dihedral angles about the bonds of a molecule, rad."""
+    found = np.asarray(jax.jit(internal, static_argnums=0)(peptide.plan, jnp.asarray(positions))[2])
+    return found[..., np.flatnonzero(peptide.plan.proper)]
+
+
+def draw_peptide(
+    sampler: InternalSampler, count: int, *, seed: int = 0, report: Callable[[float], None] = lambda part: None
+) -> PeptideEnsemble:
+    """Independent structures of a trained sampler, with the weights that make them the ensemble of its force field.
+
+    Args:
+        sampler: trained.
+        count: how many.
+        seed: of the random numbers.
+        report: is told what part is done.
+    """
+    drawn = draw_structures(sampler, count, seed=seed, report=report)
+    positions = np.asarray(jax.jit(sampler.chart.positions)(drawn.x))
+    volume = np.asarray(jax.jit(sampler.chart.log_volume)(drawn.x))
+    weighted = reweight(-drawn.energies - drawn.log_density)
+    energies = (drawn.energies + volume) * KB * sampler.temperature
+    walker = np.arange(len(positions)) % PARTS
+    return PeptideEnsemble(
+        sampler.structure, sampler.temperature, positions, energies, walker, weighted.effective, 1.0, np.zeros(0),
+        drawn.calls, weighted, drawn.folded,
+    )  # fmt: skip
