@@ -9,6 +9,7 @@ import pytest
 from rdkit import Chem
 
 from tests.cli.conftest import is_one_sentence
+from tests.sampling.conftest import chain_xml, four_atoms
 
 
 @pytest.fixture
@@ -75,6 +76,30 @@ def test_particles_are_drawn_with_even_weights(sample, tmp_path):
     ):
         answer = sample(*arguments)
         assert answer.code == 2 and is_one_sentence(answer.err)
+
+
+def test_a_pdb_file_with_a_force_field_becomes_an_ensemble(sample, tmp_path):
+    (tmp_path / "chain.pdb").write_text(four_atoms().text)
+    (tmp_path / "chain.xml").write_text(chain_xml())
+    answer = sample("chain.pdb", "-f", "chain.xml", "--n", "100", "--json", "-o", "out")
+    assert answer.code == 0
+    found = answer.json
+    assert found["reliable"] and found["ess"] >= 100 and found["r_hat"] <= 1.05 and found["pareto_k"] is None
+    assert found["regions"] == [] and len(found["exchanged"]) == 5
+    with np.load(tmp_path / "out" / "ensemble.npz", allow_pickle=False) as arrays:
+        assert arrays["positions"].shape == (found["n"], 4, 3) and arrays["walker"].max() == 7
+    assert (tmp_path / "out" / "structures.pdb").read_text().count("MODEL") == 100
+    assert (tmp_path / "out" / "backbone.png").read_bytes()[:4] == b"\x89PNG"
+    for arguments, hint in (
+        (("chain.pdb",), "needs a force field of its own"),
+        (("nowhere.pdb", "-f", "chain.xml"), "no file"),
+        (("chain.pdb", "-f", "chain.xml", "--method", "diffusion"), "give -m"),
+        (("chain.pdb", "-f", "chain.xml", "--temperature", "-1"), "above 0 K"),
+        (("x.safetensors",), "--method diffusion"),
+        (("CO", "-f", "amber"), "no force field 'amber'"),
+    ):
+        answer = sample(*arguments)
+        assert answer.code == 2 and is_one_sentence(answer.err) and hint in answer.err
 
 
 def test_the_table_says_what_is_known(sample):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -19,8 +20,8 @@ FREE = 0.35
 """Circular standard deviation from which on a dihedral angle is free, rad."""
 PACE = 0.3
 """Radians of a free angle that count as one: about the width of its wells."""
-STIFFEST = 1e-6
-"""Least variance that is kept apart from none."""
+STIFFEST = 1e-12
+"""Share of the largest variance below which there is none."""
 
 
 @jax.tree_util.register_dataclass
@@ -85,8 +86,13 @@ class Chart:
         return dihedrals[..., np.array(self._stiff, int)], dihedrals[..., np.array(self.rotors, int)]
 
 
-def chart_of(plan: Tree, positions: Float[np.ndarray, "S N 3"]) -> Chart:
+def chart_of(plan: Tree, positions: Float[np.ndarray, "S N 3"], rotors: tuple[int, ...] | None = None) -> Chart:
     """The chart in which these structures have unit covariance.
+
+    Args:
+        plan: the tree of bonds.
+        positions: structures in equilibrium, Å.
+        rotors: dihedral angles that are free; those that turn about a bond and spread by more than `FREE` by default.
 
     Raises:
         InputError: they are fewer than the coordinates, or all alike.
@@ -99,15 +105,18 @@ def chart_of(plan: Tree, positions: Float[np.ndarray, "S N 3"]) -> Chart:
     found = jax.jit(internal, static_argnums=0)(plan, jnp.asarray(positions))
     lengths, angles, dihedrals = (np.asarray(part, float) for part in found)
     mean = np.exp(1j * dihedrals).mean(axis=0)
-    width = np.sqrt(-2 * np.log(np.maximum(np.abs(mean), 1e-12)))
-    rotors = tuple(np.flatnonzero((width > FREE) & np.array(plan.proper)).tolist())
+    width = np.sqrt(-2 * np.log(np.clip(np.abs(mean), 1e-12, 1.0)))
+    if rotors is None:
+        rotors = tuple(np.flatnonzero((width > FREE) & np.array(plan.proper)).tolist())
     stiff = np.array([one for one in range(dihedrals.shape[1]) if one not in rotors], int)
     centres = np.angle(mean[stiff])
     off = np.angle(np.exp(1j * (dihedrals[:, stiff] - centres)))
     values = np.concatenate([lengths, angles, off], axis=1)
     centre, covariance = values.mean(axis=0), np.cov(values.T)
     variance, directions = np.linalg.eigh(covariance)
-    if not variance[0] > STIFFEST * variance[-1] * 1e-6:
+    if not variance[0] > STIFFEST * variance[-1]:
         raise InputError("The structures do not move in some direction: coordinates that are fixed can't be learnt.")
     centre[len(centre) - len(stiff) :] += centres
-    return Chart(jnp.asarray(centre), jnp.asarray(directions * np.sqrt(variance)), plan, rotors)
+    spread = directions * np.sqrt(variance) @ directions.T  # the symmetric root: charts of like states are alike
+    arrays: dict[str, Any] = {"centre": centre, "spread": spread}
+    return Chart(**arrays, plan=plan, rotors=rotors)

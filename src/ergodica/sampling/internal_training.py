@@ -16,12 +16,12 @@ from jaxtyping import Array, Float
 
 from ergodica.errors import InputError
 from ergodica.potentials.potential import Info
-from ergodica.sampling.chart import Chart, chart_of
-from ergodica.sampling.energies import Energy
+from ergodica.sampling.bootstrap import Bootstrap, cooled_states, hot_states
+from ergodica.sampling.chart import chart_of
 from ergodica.sampling.internal_network import InternalNetworkConfig, fresh_internal
 from ergodica.sampling.internal_sampler import KIND, InternalSampler, load_internal, log_boltzmann, save_internal
 from ergodica.sampling.noise import Noise, score_target
-from ergodica.sampling.peptides import read_peptide, read_states
+from ergodica.sampling.peptides import Peptide, read_peptide, read_states
 from ergodica.sampling.random_feed import RandomFeed
 from ergodica.training.loop import Outcome, run_task
 from ergodica.training.options import OptimizerOptions, RunOptions, defining_record
@@ -42,6 +42,7 @@ class InternalData:
         trajectory: structures in equilibrium at the temperature: ensembles that `ergodica sample` wrote, or
             trajectories; blocks of each are set aside to validate.
         temperature: K.
+        bootstrap: how to learn from the energy alone, without a trajectory.
         steps: of an epoch.
         smallest: level of noise where sampling ends; coordinates have unit width.
         largest: where it starts.
@@ -52,6 +53,7 @@ class InternalData:
     system: str = ""
     trajectory: tuple[str, ...] = ()
     temperature: float = 300.0
+    bootstrap: Bootstrap | None = None
     steps: int = 500
     smallest: float = 0.02
     largest: float = 20.0
@@ -91,16 +93,78 @@ def train_internal(
     report: Callable[[dict[str, float]], None] | None = None,
 ) -> Outcome:
     """Train a sampler of one molecule; arguments and errors are those of `ergodica.training.train`."""
+    data = config.data
+    peptide = read_peptide(data.structure, data.system)
+    if data.bootstrap is None:
 
-    def make() -> InternalTask:
-        data = config.data
-        peptide = read_peptide(data.structure, data.system)
-        known = read_states(data.trajectory, peptide)
-        chart = chart_of(peptide.plan, known[0])
-        states = tuple(states_of(chart, peptide.energy, data.temperature, part) for part in known)
-        return InternalTask(config, peptide.text, chart, peptide.energy, states)  # type: ignore[arg-type]
+        def make() -> InternalTask:
+            known = read_states(data.trajectory, peptide)
+            sampler = fresh_sampler(config, peptide, known[0])
+            states = tuple(states_of(sampler, part) for part in known)
+            return InternalTask(config, sampler, states)  # type: ignore[arg-type]
 
-    return run_task(make, config.output, resume, overwrite, report)
+        return run_task(make, config.output, resume, overwrite, report)
+    if data.trajectory:
+        raise InputError("[data] has a trajectory and a bootstrap: learn from the one or from the energy alone.")
+    return _bootstrapped(config, peptide, resume, overwrite, report)
+
+
+def _bootstrapped(
+    config: InternalTraining,
+    peptide: Peptide,
+    resume: bool,
+    overwrite: bool,
+    report: Callable[[dict[str, float]], None] | None,
+) -> Outcome:
+    """One training at each temperature, from the states that the one before gave; the last is the run's own."""
+    assert config.data.bootstrap is not None
+    how = config.data.bootstrap
+    ladder = how.temperatures(config.data.temperature)
+    outcome: Outcome | None = None
+    for rung, temperature in enumerate(ladder):
+        last = rung == len(ladder) - 1
+        folder = Path(config.output) if last else Path(config.output) / f"{temperature:.0f}K"
+        if not last and resume and (folder / FINAL).is_file():
+            continue
+        here = replace(config, data=replace(config.data, temperature=temperature), output=str(folder))
+        before = Path(config.output) / f"{ladder[rung - 1]:.0f}K" / FINAL if rung else None
+
+        def make(here: InternalTraining = here, before: Path | None = before, rung: int = rung) -> InternalTask:
+            seed = here.run.seed + rung
+            if before is None:
+                first = hot_states(how, peptide, here.data.temperature, seed)
+                sampler, calls = fresh_sampler(here, peptide, first), how.first_calls
+            else:
+                earlier = load_internal(before)
+                first = cooled_states(how, earlier, here.data.temperature, seed)
+                sampler = warmed(earlier, first, here.data.temperature)
+                calls = int(earlier.info.errors["energy_calls"]) + how.calls
+            share = max(1, len(first) // 10)
+            states = states_of(sampler, first[:-share]), states_of(sampler, first[-share:])
+            return InternalTask(here, sampler, states, calls)
+
+        outcome = run_task(make, here.output, resume, overwrite, report)
+    assert outcome is not None
+    return outcome
+
+
+FINAL = "model.safetensors"
+"""Where a run leaves its model."""
+
+
+def fresh_sampler(config: InternalTraining, peptide: Peptide, positions: Float[np.ndarray, "S N 3"]) -> InternalSampler:
+    """A sampler that knows the covariance of these structures and nothing else."""
+    data, chart = config.data, chart_of(peptide.plan, positions)
+    fresh = fresh_internal(config.model, chart.space, jax.random.key(config.run.seed))
+    params = jax.tree.map(np.asarray, fresh)
+    noise = Noise(data.smallest, data.largest, data.rho)
+    return InternalSampler(config.model, noise, data.temperature, peptide.text, chart, peptide.energy, params)
+
+
+def warmed(earlier: InternalSampler, positions: Float[np.ndarray, "S N 3"], temperature: float) -> InternalSampler:
+    """A sampler of another temperature in the coordinates of its states, which begins with what was learnt."""
+    chart = chart_of(earlier.chart.plan, positions, earlier.chart.rotors)
+    return replace(earlier, chart=chart, temperature=temperature)
 
 
 @jax.tree_util.register_dataclass
@@ -134,9 +198,9 @@ def noisy_coordinates(
     """Random states with noise of levels spread evenly in their logarithm."""
     rows, sigma = rng.integers(len(states.x), size=size), noise.spread(rng, size)
     added = rng.standard_normal((size, states.x.shape[1]), np.float32)
-    return NoisyCoordinates(states.x[rows] + sigma[:, None] * added, sigma), CleanCoordinates(
-        added, states.forces[rows]
-    )  # type: ignore[arg-type]
+    noisy: Any = states.x[rows] + sigma[:, None] * added, sigma
+    clean: Any = added, states.forces[rows]
+    return NoisyCoordinates(*noisy), CleanCoordinates(*clean)
 
 
 class Errors(NamedTuple):
@@ -153,24 +217,18 @@ class InternalTask:
 
     Args:
         config: what to do.
-        structure: the molecule as a PDB file.
-        chart: its coordinates.
-        energy: its force field.
+        sampler: to begin with.
         states: to learn from, and to choose the best step by.
+        calls: of the energy that they took, if they come from it alone.
     """
 
     members = 0
 
     def __init__(
-        self, config: InternalTraining, structure: str, chart: Chart, energy: Energy, states: tuple[States, States]
+        self, config: InternalTraining, sampler: InternalSampler, states: tuple[States, States], calls: int = 0
     ) -> None:
-        data = config.data
-        self.config, (self.train, self.validation) = config, states
-        self.space = chart.space
-        fresh = fresh_internal(config.model, self.space, jax.random.key(config.run.seed))
-        self.params = jax.tree.map(np.asarray, fresh)
-        noise = Noise(data.smallest, data.largest, data.rho)
-        self.sampler = InternalSampler(config.model, noise, data.temperature, structure, chart, energy, self.params)
+        self.config, self.sampler, (self.train, self.validation) = config, sampler, states
+        self.space, self.params, self.calls = sampler.chart.space, sampler.params, calls
         self.trainable = jax.tree.map(lambda _: 1.0, self.params)
         self.clean = 1 / float(np.sqrt(np.mean(self.train.forces.astype(float) ** 2)))
         self.fingerprint = hashlib.sha256(self.train.x.tobytes() + self.validation.x.tobytes()).hexdigest()
@@ -198,7 +256,8 @@ class InternalTask:
 
     def save(self, path: Path, params: Any, errors: dict[str, float]) -> None:
         """Write the sampler with its card."""
-        card = replace(self.config.info, errors={**self.config.info.errors, **errors})
+        calls = {"energy_calls": float(self.calls)} if self.calls else {}
+        card = replace(self.config.info, errors={**self.config.info.errors, **errors, **calls})
         save_internal(path, replace(self.sampler, params=params, info=card))
 
     def load(self, path: Path) -> Any:
@@ -206,12 +265,13 @@ class InternalTask:
         return load_internal(path).params
 
 
-def states_of(chart: Chart, energy: Energy, temperature: float, positions: Float[np.ndarray, "S N 3"]) -> States:
+def states_of(sampler: InternalSampler, positions: Float[np.ndarray, "S N 3"]) -> States:
     """Coordinates of structures, and the slopes of their log-density.
 
     Raises:
         InputError: the energy of a structure is no number.
     """
+    chart, energy, temperature = sampler.chart, sampler.energy, sampler.temperature
 
     @jax.jit
     def found(positions: Array) -> tuple[Array, Array]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
@@ -105,7 +105,7 @@ def _torsions(force: ElementTree.Element) -> Iterator[Row]:
             yield _atoms(term, 4), (height * KJ_PER_MOL, periodicity, phase)
 
 
-def _pairs(force: ElementTree.Element, count: int, path: Path) -> tuple[jnp.ndarray, jnp.ndarray, jnp.ndarray]:
+def _pairs(force: ElementTree.Element, count: int, path: Path) -> tuple[Any, Any, Any]:
     """Products of charges, depths and sizes of all pairs, by Lorentz's and Berthelot's rules and the exceptions."""
     if force.get("method", "0") != "0":
         raise InputError(f"'{path}' has a cut-off: create the system with nonbondedMethod=NoCutoff.")
@@ -119,8 +119,7 @@ def _pairs(force: ElementTree.Element, count: int, path: Path) -> tuple[jnp.ndar
         for at in ((one, other), (other, one)):
             charges[at], sizes[at], depths[at] = _numbers(term, "q", "sig", "eps")
     half = 0.5 * (1 - np.eye(count))
-    values = half * charges * COULOMB, half * depths * KJ_PER_MOL, sizes * NM
-    return tuple(jnp.asarray(part) for part in values)  # type: ignore[return-value]
+    return half * charges * COULOMB, half * depths * KJ_PER_MOL, sizes * NM
 
 
 def _solvent(force: ElementTree.Element, path: Path) -> Solvent:
@@ -132,10 +131,11 @@ def _solvent(force: ElementTree.Element, path: Path) -> Solvent:
     inside, outside, tension = _numbers(force, "soluteDielectric", "solventDielectric", "surfaceAreaEnergy")
     radii = NM * radius
     strength = np.sqrt(COULOMB * (1 / inside - 1 / outside))
-    return Solvent(
-        radii=jnp.asarray(radii),
-        offset_radii=jnp.asarray(radii - OFFSET),
-        scaled=jnp.asarray(scale * (radii - OFFSET)),
-        charges=jnp.asarray(strength * charge),
-        tension=jnp.asarray(4 * np.pi * tension * KJ_PER_MOL / NM**2),
-    )
+    parts: dict[str, Any] = {
+        "radii": radii,
+        "offset_radii": radii - OFFSET,
+        "scaled": scale * (radii - OFFSET),
+        "charges": strength * charge,
+        "tension": np.array(4 * np.pi * tension * KJ_PER_MOL / NM**2),
+    }
+    return Solvent(**parts)

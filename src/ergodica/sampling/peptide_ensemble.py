@@ -68,6 +68,7 @@ class PeptideEnsemble:
         calls: evaluations of the energy, or of the network.
         weighted: weights; all alike for replica exchange.
         folded: share of what a sampler drew that was left out, because its steps were not one-to-one there.
+        log_weights: ln of Boltzmann factor over density, of a sampler.
     """
 
     text: str
@@ -81,6 +82,7 @@ class PeptideEnsemble:
     calls: int
     weighted: Reweighted
     folded: float = 0.0
+    log_weights: Float[np.ndarray, " S"] | None = None
 
     @property
     def reliable(self) -> bool:
@@ -163,10 +165,11 @@ def draw_peptide(
     drawn = draw_structures(sampler, count, seed=seed, report=report)
     positions = np.asarray(jax.jit(sampler.chart.positions)(drawn.x))
     volume = np.asarray(jax.jit(sampler.chart.log_volume)(drawn.x))
-    weighted = reweight(-drawn.energies - drawn.log_density)
+    log_weights = -drawn.energies - drawn.log_density
+    weighted = reweight(log_weights)
     energies = (drawn.energies + volume) * KB * sampler.temperature
     walker = np.arange(len(positions)) % PARTS
     return PeptideEnsemble(
         sampler.structure, sampler.temperature, positions, energies, walker, weighted.effective, 1.0, np.zeros(0),
-        drawn.calls, weighted, drawn.folded,
+        drawn.calls, weighted, drawn.folded, log_weights,
     )  # fmt: skip

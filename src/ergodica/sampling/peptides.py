@@ -154,4 +154,4 @@ def pdb_bytes(text: str, positions: Float[np.ndarray, "S N 3"]) -> bytes:
         for row, (x, y, z) in zip(rows, places, strict=True):
             found.append(f"{row[:30]}{x:8.3f}{y:8.3f}{z:8.3f}{row[54:]}")
         found.append("ENDMDL")
-    return "\n".join([*found, *bonds, "END", ""]).encode()
+    return "\n".join([*found, *bonds, ""]).encode()

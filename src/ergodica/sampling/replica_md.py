@@ -85,14 +85,14 @@ class Walked:
     exchanged: Float[np.ndarray, " J"]
 
 
-def start_replicas(energy: Energy, positions: Float[np.ndarray, "N 3"], ladder: Ladder, key: Array) -> Replicas:
-    """All replicas at one structure, at rest: the thermostats warm them.
+def start_replicas(energy: Energy, positions: Float[np.ndarray, "*W N 3"], ladder: Ladder, key: Array) -> Replicas:
+    """All replicas at one structure, or each walker at its own, at rest: the thermostats warm them.
 
     Raises:
         WorkFailed: the energy of the structure is no number.
     """
-    shape = (ladder.rungs, ladder.walkers, *positions.shape)
-    at = jnp.broadcast_to(jnp.asarray(positions, jnp.float32), shape)
+    shape = (ladder.rungs, ladder.walkers, *positions.shape[-2:])
+    at = jnp.broadcast_to(jnp.asarray(positions, float), shape)
     energies, forces = _felt(energy, at)
     if not np.isfinite(np.asarray(energies)).all():
         raise WorkFailed("The energy of the structure to start from is no number: do atoms overlap?")
@@ -114,7 +114,7 @@ def continue_replicas(
     Raises:
         WorkFailed: an energy is no number any more.
     """
-    heat = jnp.asarray(KB * ladder.temperatures, jnp.float32)
+    heat = jnp.asarray(KB * ladder.temperatures, float)
     run, (positions, energies, taken) = _walked(energy, run, heat, how, records)
     if not np.isfinite(np.asarray(run.energies)).all():
         raise WorkFailed(f"The dynamics blew up at steps of {how.timestep:g} fs: make them shorter.")

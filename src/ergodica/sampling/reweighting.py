@@ -6,11 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
-from scipy.special import logsumexp
+from scipy.optimize import brentq
+from scipy.special import expit, logsumexp
 
 from ergodica.errors import InputError, WorkFailed
 
-__all__ = ["Reweighted", "pareto_shape", "reweight"]
+__all__ = ["Reweighted", "bennett", "pareto_shape", "reweight"]
 
 RELIABLE = 0.7
 """Shape k̂ above which averages are not reported (Vehtari et al. 2024, arXiv:1507.02646)."""
@@ -76,6 +77,30 @@ def reweight(log_weights: Float[np.ndarray, " N"]) -> Reweighted:
 
 
 LEAST, ALIKE = 25, 1e-3
+
+
+def bennett(forward: Float[np.ndarray, " N"], backward: Float[np.ndarray, " M"]) -> tuple[float, float]:
+    """ln Z and its standard error by Bennett's acceptance ratio (1976, doi:10.1016/0021-9991(76)90078-4).
+
+    Args:
+        forward: ln of unnormalised target over density, at samples of the density.
+        backward: the same at samples of the target.
+
+    Raises:
+        InputError: a sample is missing on one side.
+    """
+    if not len(forward) or not len(backward):
+        raise InputError("Bennett's ratio needs samples of both sides.")
+    ratio = np.log(len(backward) / len(forward))
+
+    def excess(level: float) -> float:
+        return float(expit(forward - level + ratio).sum() - expit(-(backward - level + ratio)).sum())
+
+    both = np.concatenate([forward, backward])
+    level = brentq(excess, both[np.isfinite(both)].min() - 50, both.max() + 50)
+    ahead, behind = expit(forward - level + ratio), expit(-(backward - level + ratio))
+    relative = [np.var(part) / np.mean(part) ** 2 / len(part) for part in (ahead, behind)]
+    return level, float(np.sqrt(sum(relative)))
 
 
 def pareto_shape(weights: Float[np.ndarray, " N"]) -> float:

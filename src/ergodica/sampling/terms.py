@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -37,10 +37,11 @@ class Terms:
 
 
 def packed(atoms: int, values: int, rows: Iterable[Row]) -> Terms:
-    """Terms of so many atoms and parameters each, in float64."""
+    """Terms of so many atoms and parameters each, in NumPy's float64: programs have them in their own precision."""
     found = list(rows)
-    index = np.array([row[0] for row in found], np.int32).reshape(-1, atoms)
-    return Terms(jnp.asarray(index), jnp.asarray(np.array([row[1] for row in found], float).reshape(-1, values)))
+    index: Any = np.array([row[0] for row in found], np.int32).reshape(-1, atoms)
+    numbers: Any = np.array([row[1] for row in found], float).reshape(-1, values)
+    return Terms(index, numbers)
 
 
 def ends(atoms: Int[Array, "M K"], places: Places) -> tuple[Vectors, ...]:

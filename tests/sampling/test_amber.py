@@ -1,0 +1,95 @@
+"""AMBER force fields equal OpenMM; what its files can't say is refused."""
+
+from __future__ import annotations
+
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ergodica.errors import InputError
+from ergodica.sampling.energies import energy_from_tree, energy_kind
+from ergodica.sampling.openmm_xml import read_openmm
+from ergodica.units import KJ_PER_MOL
+from tests.sampling.conftest import PEPTIDES, chain_xml
+
+pytestmark = pytest.mark.usefixtures("x64")
+KINDS = {
+    "HarmonicBondForce": ("bonds",),
+    "HarmonicAngleForce": ("angles",),
+    "PeriodicTorsionForce": ("torsions",),
+    "NonbondedForce": ("dispersion", "charges"),
+    "GBSAOBCForce": ("polarisation", "surface"),
+}
+
+
+@pytest.fixture(scope="module")
+def golden():
+    """By data/peptides/make_alanine.py, with OpenMM 8.6.1's reference platform."""
+    with np.load(PEPTIDES.parents[1] / "tests" / "reference" / "amber_golden.npz") as file:
+        return dict(file)
+
+
+@pytest.mark.parametrize("surroundings", ["vacuum", "water"])
+def test_energies_and_forces_are_those_of_openmm(golden, surroundings):
+    field, masses = read_openmm(PEPTIDES / f"alanine-{surroundings}.xml")
+    places = jnp.asarray(golden["positions"])
+    terms = jax.jit(field.terms)(places)
+    for force, kinds in KINDS.items():
+        if f"{surroundings}/{force}" in golden:
+            found = np.asarray(sum(terms[kind] for kind in kinds)) / KJ_PER_MOL
+            np.testing.assert_allclose(found, golden[f"{surroundings}/{force}"], rtol=0, atol=1e-5)
+    forces = -jax.jit(jax.grad(lambda places: jnp.sum(field(places))))(places) * 10 / KJ_PER_MOL
+    np.testing.assert_allclose(forces, golden[f"{surroundings}/forces"], rtol=0, atol=1e-4)
+    assert len(masses) == 22 and masses.sum() == pytest.approx(144.17, abs=0.01)
+
+
+def test_a_field_comes_back_from_its_arrays(golden):
+    field, _ = read_openmm(PEPTIDES / "alanine-water.xml")
+    tree = {name: getattr(field, name) for name in ("charges", "depths", "sizes")}
+    tree |= {name: vars(getattr(field, name)) for name in ("bonds", "angles", "torsions", "solvent")}
+    again = energy_from_tree(energy_kind(field), tree)
+    places = jnp.asarray(golden["positions"])
+    np.testing.assert_array_equal(again(places), field(places))
+    with pytest.raises(InputError, match="none that this version knows"):
+        energy_from_tree("charmm", tree)
+    with pytest.raises(InputError, match="incomplete"):
+        energy_from_tree("amber", {**tree, "bonds": {}})
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "hint"),
+    [
+        ("<System ", "<State ", "holds <State>"),
+        ("</Bonds>", "", "not complete XML"),
+        ('type="HarmonicAngleForce"', 'type="CMAPTorsionForce"', "has a CMAPTorsionForce"),
+        ('type="HarmonicAngleForce"', 'type="HarmonicBondForce"', "HarmonicBondForce twice"),
+        ('method="0"', 'method="2"', "nonbondedMethod=NoCutoff"),
+        ("<Constraints/>", '<Constraints><Constraint d=".1" p1="0" p2="1"/></Constraints>', "constraints=None"),
+        (' k="', ' K="', "lacks numbers"),
+    ],
+)
+def test_other_systems_are_refused(tmp_path, old, new, hint):
+    text = (PEPTIDES / "alanine-vacuum.xml").read_text()
+    assert old in text
+    text = text.replace(old, new)
+    if new.startswith("<State"):
+        text = text.replace("</System>", "</State>")
+    (tmp_path / "a.xml").write_text(text)
+    with pytest.raises(InputError, match=re.escape(hint)):
+        read_openmm(tmp_path / "a.xml")
+
+
+def test_a_system_without_pairs_is_read(chain, tmp_path):
+    (tmp_path / "chain.xml").write_text(chain_xml())
+    field, masses = read_openmm(tmp_path / "chain.xml")
+    places = chain.positions + np.random.default_rng(0).normal(size=(5, 4, 3)) * 0.1
+    np.testing.assert_allclose(field(places), chain.energy(places), rtol=1e-12)
+    assert masses.tolist() == [1, 16, 16, 1]
+
+
+def test_a_missing_system_is_said(tmp_path):
+    with pytest.raises(InputError, match="no file"):
+        read_openmm(tmp_path / "nowhere.xml")
