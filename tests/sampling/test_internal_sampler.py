@@ -25,7 +25,7 @@ from ergodica.sampling.internal_training import (
     train_internal,
 )
 from ergodica.sampling.peptide_ensemble import PeptideOptions, draw_peptide, sample_peptide
-from ergodica.sampling.peptides import atom_names, backbone_angles, pdb_bytes, read_peptide, read_states
+from ergodica.sampling.peptides import atom_names, backbone_angles, pdb_bytes, read_peptide, read_states, write_xtc
 from ergodica.sampling.replica_md import Dynamics, continue_replicas, start_replicas
 from ergodica.sampling.reweighting import bennett, reweight
 from ergodica.sampling.tempering import Ladder
@@ -170,6 +170,9 @@ def test_backbone_angles_and_models_of_a_pdb_file(peptide, tmp_path):
     np.testing.assert_allclose(models[1].positions, peptide.positions + 1, atol=1e-3)
     first, last = read_states([tmp_path / "a.pdb"] * 2, peptide, share=0.5)
     assert first.shape == last.shape == (2, 22, 3)
+    pytest.importorskip("mdtraj")
+    assert write_xtc(tmp_path / "a.xtc", first)
+    np.testing.assert_allclose(read_states([tmp_path / "a.xtc"], peptide, share=0)[0], first, atol=0.01)
 
 
 def test_bad_input(peptide, chain, ensemble, tmp_path):

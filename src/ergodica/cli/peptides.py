@@ -153,7 +153,7 @@ def _write(common: Shared, ensemble: PeptideEnsemble, record: dict[str, Any]) ->
     from ergodica.cli.crystals import table, write_ensemble
     from ergodica.files import atomic_write
     from ergodica.report.page import Section
-    from ergodica.sampling.peptides import pdb_bytes
+    from ergodica.sampling.peptides import pdb_bytes, write_xtc
     from ergodica.sampling.plots import plot_backbone
 
     assert common.output is not None
@@ -164,5 +164,6 @@ def _write(common: Shared, ensemble: PeptideEnsemble, record: dict[str, Any]) ->
     section = Section(record["name"], text, dict(table(record)), (plot_backbone(ensemble),))
     best = np.argsort(-ensemble.weighted.weights, kind="stable")[:100]
     atomic_write(common.output / "structures.pdb", pdb_bytes(ensemble.text, ensemble.positions[best]))
+    write_xtc(common.output / "structures.xtc", ensemble.positions)
     write_ensemble(common.output, record, arrays, "backbone.png", (f"Ensemble of {record['name']}", section))
     say(common, f"Structures, weights, pictures and report.html are in '{common.output}'.")

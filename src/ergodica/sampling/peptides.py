@@ -116,7 +116,7 @@ def _mdtraj(path: Path, peptide: Peptide) -> Float[np.ndarray, "S N 3"]:
 
     from ergodica._extras import require
 
-    mdtraj = require("mdtraj", "proteins")
+    mdtraj = require("mdtraj", "sampling")
     with tempfile.NamedTemporaryFile("w", suffix=".pdb") as top:
         top.write(peptide.text)
         top.flush()
@@ -155,3 +155,14 @@ def pdb_bytes(text: str, positions: Float[np.ndarray, "S N 3"]) -> bytes:
             found.append(f"{row[:30]}{x:8.3f}{y:8.3f}{z:8.3f}{row[54:]}")
         found.append("ENDMDL")
     return "\n".join([*found, *bonds, ""]).encode()
+
+
+def write_xtc(path: str | Path, positions: Float[np.ndarray, "S N 3"]) -> bool:
+    """Write a compressed trajectory (to 0.01 Å); False where mdtraj, which does it, is not installed."""
+    try:
+        from mdtraj.formats import XTCTrajectoryFile
+    except ImportError:
+        return False
+    with XTCTrajectoryFile(str(path), "w", force_overwrite=True) as file:
+        file.write(np.asarray(positions / 10, np.float32))
+    return True
