@@ -1,4 +1,4 @@
-"""Alanine dipeptide for the tests, the reference ensembles and the sampler: structure, two force fields, golden numbers.
+"""Alanine dipeptide for tests, reference ensembles and samplers: structure, two force fields, golden numbers.
 
     pip install openmm rdkit && python data/peptides/make_alanine.py data/peptides tests/reference/amber_golden.npz
 

@@ -102,6 +102,23 @@ def test_a_pdb_file_with_a_force_field_becomes_an_ensemble(sample, tmp_path):
         assert answer.code == 2 and is_one_sentence(answer.err) and hint in answer.err
 
 
+def test_a_shipped_sampler_draws_structures_with_weights(sample, tmp_path):
+    answer = sample("alanine-water", "--method", "diffusion", "--n", "128", "--json", "-o", "out")
+    assert answer.code == 0
+    found = answer.json
+    assert found["ess"] > 0.3 * 128 and found["pareto_k"] < 0.7 and found["folded"] == 0
+    assert sum(row["population"] for row in found["regions"]) == pytest.approx(1)
+    assert {row["residue"] for row in found["regions"]} == {"ALA2A"}
+    with np.load(tmp_path / "out" / "ensemble.npz", allow_pickle=False) as arrays:
+        assert arrays["positions"].shape == (128, 22, 3) and arrays["weights"].sum() == pytest.approx(1)
+    for arguments, hint in (
+        (("alanine-water",), "--method diffusion"),
+        (("alanine-water", "--method", "diffusion", "--temperature", "310"), "trained at 300 K"),
+    ):
+        answer = sample(*arguments)
+        assert answer.code == 2 and is_one_sentence(answer.err) and hint in answer.err
+
+
 def test_the_table_says_what_is_known(sample):
     answer = sample("CO", "--n", "50")
     assert answer.code == 0

@@ -7,8 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ergodica.sampling.flow import flow
+from ergodica.sampling.flow import flow, flow_density
 from ergodica.sampling.landscape import landscape
+from ergodica.sampling.likelihood import log_density
 from ergodica.sampling.molecules import read_molecule
 from ergodica.sampling.noise import Noise
 from ergodica.sampling.reweighting import reweight
@@ -32,6 +33,19 @@ def test_weights_make_good_for_coarse_steps(steps):
     assert found.average(np.asarray(drawn.x[:, 0] < 1.5, float)) == pytest.approx(0.7, abs=0.02)
     if steps == 40:
         assert found.effective > 0.97 * len(start)
+
+
+def test_densities_of_given_samples_are_those_they_were_drawn_with():
+    """Of a mixture whose steps are so long that the flow without steps has another density."""
+    space, noise, width = Euclidean((1,)), Noise(0.05, 40.0), 40.0
+    start = space.prior(jax.random.key(3), 200, width)
+    drawn = jax.jit(lambda x: flow(MIXTURE.denoised, space, x, noise=noise, steps=10))(start)
+    found, off = jax.jit(lambda x: flow_density(MIXTURE.denoised, space, x, noise=noise, steps=10))(drawn.x)
+    kept = np.asarray(off) < 1e-4
+    assert kept.mean() > 0.9
+    np.testing.assert_allclose(found[kept], drawn.log_density[kept], atol=2e-3)
+    exact = log_density(MIXTURE.denoised, space, drawn.x, noise=noise, steps=400).value
+    assert np.abs(np.asarray(exact) - drawn.log_density)[kept].max() > 0.05
 
 
 def test_the_centre_of_mass_has_no_density():

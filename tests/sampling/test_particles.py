@@ -141,6 +141,7 @@ def states():
     return walk(DoubleWells(), SHORT, seed=0), walk(DoubleWells(), SHORT, seed=1)
 
 
+@pytest.mark.slow
 def test_a_run_in_pieces_gives_the_same_bits(states, tmp_path):
     def stop(numbers):
         if numbers["step"] > 4:

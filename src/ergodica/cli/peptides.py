@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PeptideCall", "is_peptide", "sample_peptides"]
 
-SHIPPED = ("alanine-vacuum", "alanine-water")
+SHIPPED = ("alanine-vacuum", "alanine-water", "alanine-energy")
 """Samplers of one molecule that come with the package."""
 
 

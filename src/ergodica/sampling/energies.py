@@ -9,6 +9,7 @@ from jaxtyping import Array, Float
 
 from ergodica.errors import InputError
 from ergodica.sampling.amber import AmberField, Solvent
+from ergodica.sampling.go import GoField
 from ergodica.sampling.terms import Terms
 
 __all__ = ["Energy", "energy_from_tree", "energy_kind"]
@@ -47,5 +48,13 @@ def _amber(tree: dict[str, Any]) -> AmberField:
     return AmberField(bonds, angles, torsions, tree["charges"], tree["depths"], tree["sizes"], solvent)
 
 
-KINDS: dict[str, tuple[type, Callable[[dict[str, Any]], Energy]]] = {"amber": (AmberField, _amber)}
+def _go(tree: dict[str, Any]) -> GoField:
+    parts: dict[str, Any] = {name: Terms(**part) if isinstance(part, dict) else part for name, part in tree.items()}
+    return GoField(**parts)
+
+
+KINDS: dict[str, tuple[type, Callable[[dict[str, Any]], Energy]]] = {
+    "amber": (AmberField, _amber),
+    "go": (GoField, _go),
+}
 """Class, and how it is made of arrays."""

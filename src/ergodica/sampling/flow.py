@@ -20,7 +20,7 @@ from ergodica.sampling.noise import Noise
 from ergodica.sampling.solvers import Denoiser
 from ergodica.sampling.spaces import Space
 
-__all__ = ["Drawn", "Samples", "draw_batches", "flow"]
+__all__ = ["Drawn", "Samples", "draw_batches", "flow", "flow_density"]
 
 
 class Drawn(NamedTuple):
@@ -50,24 +50,66 @@ def flow(denoiser: Denoiser, space: Space, start: Float[Array, "B ..."], *, nois
     levels = noise.levels(steps)
     directions = basis(space)
 
-    def step(x: Array, high: Array, low: Array) -> Array:
-        slope = (x - denoiser(x, high)) / high
-        ahead = x + (low - high) * slope
-        return x + 0.5 * (low - high) * (slope + (ahead - denoiser(ahead, low)) / low)
-
     def move(state: Drawn, between: tuple[Array, Array]) -> tuple[Drawn, None]:
-        def along(direction: Array) -> tuple[Array, Array]:
-            change = jnp.broadcast_to(direction, state.x.shape)
-            return jax.jvp(lambda x: step(x, *between), (state.x,), (change,))
-
-        x, columns = jax.vmap(along, out_axes=(None, 0))(directions)
-        flat = columns.reshape(*columns.shape[:2], -1)
-        jacobian = jnp.einsum("cbx,rx->brc", flat, directions.reshape(len(directions), -1))
+        x, jacobian = _expanded(denoiser, directions, state.x, between)
         sign, volume = jnp.linalg.slogdet(jacobian)
         return Drawn(x, state.log_density - volume, state.upright & (sign > 0)), None
 
     first = Drawn(start, space.log_prior(start, noise.largest), jnp.ones(len(start), bool))
     return jax.lax.scan(move, first, (levels[:-1], levels[1:]))[0]
+
+
+def flow_density(
+    denoiser: Denoiser, space: Space, x: Float[Array, "B ..."], *, noise: Noise, steps: int = 15
+) -> tuple[Float[Array, " B"], Float[Array, " B"]]:
+    """The log-density that `flow` with these steps has at given samples, and how far off they would come out.
+
+    Every step is undone by Newton's method, which starts where the step ends.
+    """
+    levels, directions = noise.levels(steps), basis(space)
+
+    def back(state: tuple[Array, Array], between: tuple[Array, Array]) -> tuple[tuple[Array, Array], Array]:
+        end, total = state
+        start = jax.lax.fori_loop(0, UNDOING, lambda _, x: x + _missing(denoiser, directions, x, end, between), end)
+        again, jacobian = _expanded(denoiser, directions, start, between)
+        volume = jnp.linalg.slogdet(jacobian)[1]
+        return (start, total - volume), jnp.max(jnp.abs(again - end).reshape(len(end), -1), axis=1)
+
+    (start, total), off = jax.lax.scan(back, (x, jnp.zeros(len(x))), (levels[:-1][::-1], levels[1:][::-1]))
+    return space.log_prior(start, noise.largest) + total, off.max(axis=0)
+
+
+UNDOING = 5
+"""Iterations that undo a step."""
+
+
+def _missing(denoiser: Denoiser, directions: Array, x: Array, end: Array, between: tuple[Array, Array]) -> Array:
+    """By how much a point must move for a step from there to lead to the end, by the Jacobian."""
+    there, jacobian = _expanded(denoiser, directions, x, between)
+    flat = directions.reshape(len(directions), -1)
+    short = (end - there).reshape(len(x), -1) @ flat.T
+    return (jnp.linalg.solve(jacobian, short[..., None])[..., 0] @ flat).reshape(x.shape)
+
+
+def _heun(denoiser: Denoiser, x: Array, between: tuple[Array, Array]) -> Array:
+    """A step of Heun's rule."""
+    high, low = between
+    slope = (x - denoiser(x, high)) / high
+    ahead = x + (low - high) * slope
+    return x + 0.5 * (low - high) * (slope + (ahead - denoiser(ahead, low)) / low)
+
+
+def _expanded(
+    denoiser: Denoiser, directions: Array, x: Array, between: tuple[Array, Array]
+) -> tuple[Array, Float[Array, "B D D"]]:
+    """Where a step leads, and its Jacobian."""
+
+    def along(direction: Array) -> tuple[Array, Array]:
+        return jax.jvp(lambda x: _heun(denoiser, x, between), (x,), (jnp.broadcast_to(direction, x.shape),))
+
+    end, columns = jax.vmap(along, out_axes=(None, 0))(directions)
+    flat = columns.reshape(*columns.shape[:2], -1)
+    return end, jnp.einsum("cbx,rx->brc", flat, directions.reshape(len(directions), -1))
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 from ergodica.errors import InputError
 from ergodica.sampling.conformers import FOLDED, MIXED, judged
 from ergodica.sampling.internal import internal
-from ergodica.sampling.internal_sampler import InternalSampler, draw_structures
+from ergodica.sampling.internal_sampler import STEPS, InternalSampler, draw_structures
 from ergodica.sampling.peptides import Peptide, backbone_angles
 from ergodica.sampling.replica_md import Dynamics, continue_replicas, start_replicas
 from ergodica.sampling.reweighting import Reweighted, reweight
@@ -152,7 +152,12 @@ def turning(peptide: Peptide, positions: Float[np.ndarray, "*S N 3"]) -> Float[n
 
 
 def draw_peptide(
-    sampler: InternalSampler, count: int, *, seed: int = 0, report: Callable[[float], None] = lambda part: None
+    sampler: InternalSampler,
+    count: int,
+    *,
+    seed: int = 0,
+    steps: int = STEPS,
+    report: Callable[[float], None] = lambda part: None,
 ) -> PeptideEnsemble:
     """Independent structures of a trained sampler, with the weights that make them the ensemble of its force field.
 
@@ -160,9 +165,10 @@ def draw_peptide(
         sampler: trained.
         count: how many.
         seed: of the random numbers.
+        steps: of Heun's rule, two evaluations each.
         report: is told what part is done.
     """
-    drawn = draw_structures(sampler, count, seed=seed, report=report)
+    drawn = draw_structures(sampler, count, seed=seed, steps=steps, report=report)
     positions = np.asarray(jax.jit(sampler.chart.positions)(drawn.x))
     volume = np.asarray(jax.jit(sampler.chart.log_volume)(drawn.x))
     log_weights = -drawn.energies - drawn.log_density

@@ -14,7 +14,8 @@ from jaxtyping import Float, Int
 
 from ergodica.errors import InputError
 from ergodica.files import read_atoms
-from ergodica.sampling.amber import AmberField
+from ergodica.sampling.energies import Energy
+from ergodica.sampling.go import two_state
 from ergodica.sampling.internal import Tree, tree
 from ergodica.sampling.openmm_xml import read_openmm
 from ergodica.sampling.terms import dihedral
@@ -42,16 +43,20 @@ class Peptide:
     numbers: Int[np.ndarray, " N"] = field(repr=False)
     positions: Float[np.ndarray, "N 3"] = field(repr=False)
     plan: Tree = field(repr=False)
-    energy: AmberField = field(repr=False)
+    energy: Energy = field(repr=False)
 
 
 def read_peptide(structure: str | Path, system: str | Path) -> Peptide:
     """A molecule by its PDB file and the OpenMM system that belongs to it.
 
+    A second PDB file of the same chain in place of a system makes a two-state Gō model of the backbone.
+
     Raises:
         InputError: a file is missing or damaged, or they do not fit together.
     """
     structure = Path(structure)
+    if Path(system).suffix == ".pdb":
+        return _two_state(structure, system)
     if not structure.is_file():
         raise InputError(f"There is no file '{structure}'.")
     text = structure.read_text(errors="replace")
@@ -67,6 +72,14 @@ def read_peptide(structure: str | Path, system: str | Path) -> Peptide:
     bonds = [(int(one), int(other)) for one, other in np.asarray(energy.bonds.atoms)]
     plan = tree(len(atoms), bonds)
     return Peptide(structure.stem, text, atoms.numbers, atoms.positions, plan, energy)
+
+
+def _two_state(first: Path, second: str | Path) -> Peptide:
+    energy, chain, _ = two_state(first, second)
+    count = len(chain.positions)
+    plan = tree(count, [(one, one + 1) for one in range(count - 1)])
+    numbers = np.tile([7, 6, 6], len(chain.residues))
+    return Peptide(first.stem, chain.text, numbers, chain.positions, plan, energy)
 
 
 def read_states(

@@ -93,8 +93,8 @@ def plot_particles(drawn: Samples, weighted: Reweighted) -> Figure:
     return figure
 
 
-FLATTEST = 8.0
-"""kT up to which free energies are told apart."""
+FLATTEST, MANY = 8.0, 5000
+"""kT up to which free energies are told apart, and samples from which on the map is a fine one."""
 
 
 def plot_backbone(ensemble: PeptideEnsemble) -> Figure:
@@ -104,7 +104,8 @@ def plot_backbone(ensemble: PeptideEnsemble) -> Figure:
     down = ceil((len(residues) + 1) / across)
     figure = new_figure(3.3 * across, 3.1 * down)
     axes = np.atleast_1d(figure.subplots(down, across)).ravel()
-    weights, edges = ensemble.weighted.weights, np.linspace(-180, 180, 2 * BINS + 1)
+    weights = ensemble.weighted.weights
+    edges = np.linspace(-180, 180, (2 * BINS if len(weights) > MANY else BINS) + 1)
     for axis, (residue, angles) in zip(axes, residues.items(), strict=False):
         phi, psi = np.degrees(angles).T
         density = np.histogram2d(phi, psi, [edges, edges], weights=weights, density=True)[0]
