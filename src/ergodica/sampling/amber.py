@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ergodica.sampling.terms import Places, Scalars, Terms, angle, columns, dihedral, ends, length
+from ergodica.sampling.terms import Places, Scalars, Terms, bent, columns, dihedral, ends, stretched
 from ergodica.units import KJ_PER_MOL
 
 __all__ = ["COULOMB", "AmberField", "Solvent"]
@@ -84,8 +84,8 @@ class AmberField:
         distance = jnp.sqrt(jnp.maximum(square, TIGHTEST) + alone)
         sixth = (self.sizes[:, :, None] / distance) ** 6
         parts = {
-            "bonds": _bonds(self.bonds, places).sum(axis=0),
-            "angles": _angles(self.angles, places).sum(axis=0),
+            "bonds": stretched(self.bonds, places).sum(axis=0),
+            "angles": bent(self.angles, places).sum(axis=0),
             "torsions": _torsions(self.torsions, places).sum(axis=0),
             "dispersion": jnp.sum(4 * self.depths[:, :, None] * (sixth**2 - sixth), axis=(0, 1)),
             "charges": jnp.sum(self.charges[:, :, None] / distance, axis=(0, 1)),
@@ -95,18 +95,6 @@ class AmberField:
             parts["polarisation"] = _polarisation(self.solvent, born, distance)
             parts["surface"] = _surface(self.solvent, born)
         return {kind: part.reshape(positions.shape[:-2]) for kind, part in parts.items()}
-
-
-def _bonds(terms: Terms, places: Places) -> Scalars:
-    one, other = ends(terms.atoms, places)
-    constant, rest = columns(terms.values)
-    return 0.5 * constant * (length(one - other) - rest) ** 2
-
-
-def _angles(terms: Terms, places: Places) -> Scalars:
-    one, middle, other = ends(terms.atoms, places)
-    constant, rest = columns(terms.values)
-    return 0.5 * constant * (angle(one - middle, other - middle) - rest) ** 2
 
 
 def _torsions(terms: Terms, places: Places) -> Scalars:

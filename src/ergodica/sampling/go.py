@@ -19,7 +19,19 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ergodica.errors import InputError
-from ergodica.sampling.terms import Places, Scalars, Terms, angle, columns, dihedral, dot, ends, length, packed
+from ergodica.sampling.terms import (
+    Places,
+    Scalars,
+    Terms,
+    bent,
+    columns,
+    dihedral,
+    dot,
+    ends,
+    length,
+    packed,
+    stretched,
+)
 from ergodica.units import KCAL_PER_MOL
 
 __all__ = ["BENDS", "BONDS", "NAMES", "Backbone", "GoField", "GoStrength", "read_backbone", "two_state"]
@@ -55,9 +67,9 @@ class GoStrength:
         offset: of the second state above the first, eV.
     """
 
-    contact: float = 0.07
-    turn: float = 0.045
-    width: float = 1.0
+    contact: float = 0.055
+    turn: float = 0.05
+    width: float = 1.5
     reach: float = 7.3
     mixing: float = 0.05
     offset: float = 0.0
@@ -124,8 +136,8 @@ class GoField:
         places = _places(positions)
         mixed = -self.mixing * jnp.logaddexp(*(-part / self.mixing for part in self._drawn(places)))
         parts = {
-            "bonds": _bonds(self.bonds, places).sum(axis=0),
-            "angles": _angles(self.angles, places).sum(axis=0),
+            "bonds": stretched(self.bonds, places).sum(axis=0),
+            "angles": bent(self.angles, places).sum(axis=0),
             "planes": _planes(self.planes, places).sum(axis=0),
             "repulsion": _repulsion(self.cores, places).sum(axis=0),
             "states": mixed,
@@ -152,18 +164,6 @@ class GoField:
 
 def _places(positions: Float[Array, "*B N 3"]) -> Places:
     return jnp.moveaxis(positions.reshape(-1, *positions.shape[-2:]), 0, -1)
-
-
-def _bonds(terms: Terms, places: Places) -> Scalars:
-    one, other = ends(terms.atoms, places)
-    constant, rest = columns(terms.values)
-    return 0.5 * constant * (length(one - other) - rest) ** 2
-
-
-def _angles(terms: Terms, places: Places) -> Scalars:
-    one, middle, other = ends(terms.atoms, places)
-    constant, rest = columns(terms.values)
-    return 0.5 * constant * (angle(one - middle, other - middle) - rest) ** 2
 
 
 def _planes(terms: Terms, places: Places) -> Scalars:

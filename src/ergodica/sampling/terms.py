@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 __all__ = ["TINY", "Places", "Row", "Scalars", "Terms", "Vectors"]
-__all__ += ["angle", "columns", "cross", "dihedral", "dot", "ends", "length", "packed"]
+__all__ += ["angle", "bent", "columns", "cross", "dihedral", "dot", "ends", "length", "packed", "stretched"]
 
 TINY = 1e-18
 """Below the square of what float32 tells from parallel."""
@@ -81,3 +81,17 @@ def dihedral(first: Vectors, left: Vectors, right: Vectors, last: Vectors) -> Sc
     one, other = cross(first - left, axis), cross(last - right, axis)
     sine = dot(cross(one, other), axis) / length(axis)
     return jnp.arctan2(sine, dot(one, other))
+
+
+def stretched(terms: Terms, places: Places) -> Scalars:
+    """Energies of springs between two atoms: force constant and length at rest."""
+    one, other = ends(terms.atoms, places)
+    constant, rest = columns(terms.values)
+    return 0.5 * constant * (length(one - other) - rest) ** 2
+
+
+def bent(terms: Terms, places: Places) -> Scalars:
+    """Energies of springs in the angle of three atoms: force constant and angle at rest, rad."""
+    one, middle, other = ends(terms.atoms, places)
+    constant, rest = columns(terms.values)
+    return 0.5 * constant * (angle(one - middle, other - middle) - rest) ** 2
