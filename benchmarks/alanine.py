@@ -119,8 +119,8 @@ def compared(drawn: PeptideEnsemble, known: list[dict[str, np.ndarray]], seed: i
     }
 
 
-def between(one: dict[str, np.ndarray], other: dict[str, np.ndarray], heat: float) -> dict[str, Any]:
-    """What two references differ by, and their own free energies with errors by their walkers."""
+def between(one: dict[str, np.ndarray], other: dict[str, np.ndarray], heat: float, count: int) -> dict[str, Any]:
+    """What two references differ by, and so many states of one; their free energies with errors by their walkers."""
     free = []
     for known in (one, other):
         right = np.array(
@@ -131,8 +131,10 @@ def between(one: dict[str, np.ndarray], other: dict[str, np.ndarray], heat: floa
             (-heat / KCAL_PER_MOL * np.log(share / (1 - share)), heat / KCAL_PER_MOL * error / share / (1 - share))
         )
     even = np.ones(len(one["energies"]))
+    few = other["angles"][np.random.default_rng(0).choice(len(other["angles"]), count)]
     return {
         "js": divergence(ramachandran(one["angles"]), ramachandran(other["angles"])),
+        "js_as_many": divergence(ramachandran(few), ramachandran(np.concatenate([one["angles"], other["angles"]]))),
         "free_energies": free,
         "w2_energy": wasserstein(one["energies"] / heat, even, other["energies"] / heat),
     }
@@ -169,7 +171,12 @@ def main() -> None:
             runs.append({**compared(drawn, known, seed), **ways, "seconds": seconds})
             print(name, json.dumps(runs[-1]), flush=True)
         calls = sampler.info.errors.get("energy_calls")
-        result[name] = {"floor": between(*known, heat), "energy_calls": calls, "samples": given.count, "runs": runs}
+        result[name] = {
+            "floor": between(*known, heat, given.count),
+            "energy_calls": calls,
+            "samples": given.count,
+            "runs": runs,
+        }
         print(name, "floor", json.dumps(result[name]["floor"]), flush=True)
     if given.output is not None:
         atomic_write(given.output, (json.dumps(result, indent=1) + "\n").encode())

@@ -78,6 +78,7 @@ def test_particles_are_drawn_with_even_weights(sample, tmp_path):
         assert answer.code == 2 and is_one_sentence(answer.err)
 
 
+@pytest.mark.slow
 def test_a_pdb_file_with_a_force_field_becomes_an_ensemble(sample, tmp_path):
     (tmp_path / "chain.pdb").write_text(four_atoms().text)
     (tmp_path / "chain.xml").write_text(chain_xml())

@@ -64,12 +64,14 @@ def test_a_run_in_pieces_gives_the_same_bits(molecules, tmp_path):
         draw(one, landscape(read_molecule("CO")), 700.0, 10)
 
 
+@pytest.mark.slow
 def test_the_network_starts_from_physics_and_improves_on_it(molecules, tmp_path):
     """What is left of the error is mostly that of the targets."""
     outcome = trained(molecules, configuration(tmp_path / "run", epochs=20, validate_every=20))
     assert outcome.validation["score_error"] < outcome.validation["physics_score_error"]
 
 
+@pytest.mark.slow
 def test_targets_at_no_noise_are_torques(molecules):
     """There the score of the physics part has no error to speak of."""
     task = SamplerTask(configuration("unused"), molecules, molecules)

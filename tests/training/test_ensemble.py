@@ -64,6 +64,7 @@ def test_validation_is_of_the_mean(trained):
     assert load_model(result.checkpoint).config == ENSEMBLE
 
 
+@pytest.mark.slow
 def test_resumes_exactly(trained, tmp_path):
     def stop(numbers):
         if numbers["epoch"] == 1:
