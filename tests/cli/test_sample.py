@@ -56,6 +56,7 @@ def test_diffusion_draws_independent_conformers_with_weights(sample):
             assert abs(share - other["populations"][name]) < 4 * error + 0.01
 
 
+@pytest.mark.slow
 def test_particles_are_drawn_with_even_weights(sample, tmp_path):
     """The mean energy of DW4 is -22.55 kT (Hamiltonian Monte Carlo)."""
     answer = sample("dw4", "--n", "256", "--method", "diffusion", "--json", "-o", "out")

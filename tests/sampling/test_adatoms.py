@@ -73,6 +73,7 @@ def test_energies_are_those_of_ase(seed, symbol):
     assert found == pytest.approx(energies[0] - energies[1] - energies[2], abs=1e-9)
 
 
+@pytest.mark.slow
 def test_the_density_is_boltzmanns_and_sites_of_a_metal_are_alike():
     """Nine hollows of either kind; a finer grid has the same free energy; states have the mean energy of the grid."""
     energy = visitor(surface_of(fcc111("Cu", (3, 3, 4), vacuum=8.0)), 8)

@@ -60,7 +60,7 @@ def exact(field, heat=HEAT):
 
 @pytest.fixture(scope="module")
 def ensemble(chain):
-    return sample_peptide(chain, PeptideOptions(600, seed=3, dynamics=Dynamics(timestep=2.0, stride=25)))
+    return sample_peptide(chain, PeptideOptions(600, seed=3, dynamics=Dynamics(timestep=2.0, stride=10)))
 
 
 def test_replica_exchange_gives_the_exact_ensemble(chain, ensemble):

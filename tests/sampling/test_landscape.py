@@ -142,6 +142,7 @@ def mirrored(known):
     )
 
 
+@pytest.mark.slow
 def test_the_mirror_image_has_the_mirrored_score(lactic, places):
     one, other = (torsion_score(known, BETA, random_params(), SMALL) for known in (lactic, mirrored(lactic)))
     found = jax.jit(one)(places, 0.3)

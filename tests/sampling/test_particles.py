@@ -167,6 +167,7 @@ def test_a_run_in_pieces_gives_the_same_bits(states, tmp_path):
         load_sampler(whole.checkpoint)
 
 
+@pytest.mark.slow
 def test_training_improves_on_pair_forces(states, tmp_path):
     config = configuration(tmp_path, epochs=20, validate_every=20)
     task = ParticleTask(config, *states)
