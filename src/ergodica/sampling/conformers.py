@@ -22,7 +22,7 @@ from ergodica.sampling.torsion_sampler import draw, load_sampler
 from ergodica.sampling.torsions import rigid_energy, rigid_rotors
 from ergodica.units import KB
 
-__all__ = ["SECTORS", "ConformerOptions", "Ensemble", "Family", "judged", "sample_conformers"]
+__all__ = ["SECTORS", "ConformerOptions", "Ensemble", "Family", "error_of_mean", "judged", "sample_conformers"]
 
 SECTORS = ("sp", "+sc", "+ac", "ap", "-ac", "-sc")
 """Of dihedral angles around 0, 60, 120, 180, -120 and -60 degrees: syn- and antiperiplanar, -clinal (Klyne, Prelog)."""
@@ -142,7 +142,7 @@ class Ensemble:
                 f"(> {100 * FOLDED:g} %). Take --method exchange."
             )
         mean = float(self.weighted.average(values))
-        return mean, _error_of_mean(values, self.weighted.weights, self.walker)
+        return mean, error_of_mean(values, self.weighted.weights, self.walker)
 
     @cached_property
     def sectors(self) -> Int[np.ndarray, "N T"]:
@@ -292,7 +292,7 @@ def judged(angles: Float[np.ndarray, "S W T"], energies: Float[np.ndarray, "S W"
     return float(effective.min()), float(mixing.max())
 
 
-def _error_of_mean(
+def error_of_mean(
     values: Float[np.ndarray, " N"], weights: Float[np.ndarray, " N"], walker: Int[np.ndarray, " N"]
 ) -> float:
     """Of a weighted mean: the jackknife over independent ladders."""

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from ergodica.errors import InputError
-from ergodica.sampling.conformers import FOLDED, MIXED, judged
+from ergodica.sampling.conformers import FOLDED, MIXED, error_of_mean, judged
 from ergodica.sampling.internal import internal
 from ergodica.sampling.internal_sampler import STEPS, InternalSampler, draw_structures
 from ergodica.sampling.peptides import Peptide, backbone_angles
@@ -95,12 +95,7 @@ class PeptideEnsemble:
         Raises:
             WorkFailed: the weights are degenerate.
         """
-        mean = float(self.weighted.average(values))
-        groups = self.walker.max() + 1
-        mass = np.bincount(self.walker, self.weighted.weights, groups)
-        part = np.bincount(self.walker, self.weighted.weights * values, groups)
-        without = (part.sum() - part) / (mass.sum() - mass)
-        return mean, float(np.sqrt((groups - 1) / groups * np.sum((without - without.mean()) ** 2)))
+        return float(self.weighted.average(values)), error_of_mean(values, self.weighted.weights, self.walker)
 
     def backbone(self) -> dict[str, Float[np.ndarray, "S 2"]]:
         """φ and ψ of the residues that have both, rad, by residue."""
@@ -124,14 +119,14 @@ def sample_peptide(
     ladder, how = Ladder(options.temperature, walkers=options.walkers), options.dynamics
     run = start_replicas(peptide.energy, peptide.positions, ladder, jax.random.key(options.seed))
     run, _ = continue_replicas(peptide.energy, run, ladder, how, SETTLING)
-    positions, energies, exchanged = [], [], []
+    positions, energies, angles, exchanged = [], [], [], []
     for _ in range(ROUNDS):
         run, found = continue_replicas(peptide.energy, run, ladder, how, RECORDS)
         positions.append(found.positions[:, 0])
         energies.append(found.energies[:, 0])
         exchanged.append(found.exchanged)
-        angles = turning(peptide, np.concatenate(positions))
-        effective, mixing = judged(angles, np.concatenate(energies))
+        angles.append(_turning(peptide, positions[-1]))
+        effective, mixing = judged(np.concatenate(angles), np.concatenate(energies))
         report(min(effective / options.count, 1.0))
         if effective >= options.count and mixing <= MIXED:
             break
@@ -145,7 +140,7 @@ def sample_peptide(
     )  # fmt: skip
 
 
-def turning(peptide: Peptide, positions: Float[np.ndarray, "*S N 3"]) -> Float[np.ndarray, "*S T"]:
+def _turning(peptide: Peptide, positions: Float[np.ndarray, "*S N 3"]) -> Float[np.ndarray, "*S T"]:
     """Dihedral angles about the bonds of a molecule, rad."""
     found = np.asarray(jax.jit(internal, static_argnums=0)(peptide.plan, jnp.asarray(positions))[2])
     return found[..., np.flatnonzero(peptide.plan.proper)]
