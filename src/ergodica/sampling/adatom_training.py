@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -24,6 +24,7 @@ from ergodica.sampling.alloys import AlloyOptions, alloys
 from ergodica.sampling.density_map import MapOptions, draw_states, energy_map
 from ergodica.sampling.noise import Noise, score_target
 from ergodica.sampling.random_feed import RandomFeed
+from ergodica.sampling.score_matching import ScoreErrors, mean_error, summed
 from ergodica.sampling.surfaces import Surface, surface_of, visitor
 from ergodica.training.loop import Outcome, run_task
 from ergodica.training.options import OptimizerOptions, RunOptions, defining_record
@@ -203,15 +204,6 @@ def _single(values: np.ndarray) -> np.ndarray:
     return values.astype(np.float32 if values.dtype.kind == "f" else np.int32)
 
 
-class Errors(NamedTuple):
-    """Sums over a batch of squared errors of the score, times σ² + u², over degrees of freedom, and of how many."""
-
-    loss: Float[Array, ""]
-    squared: Float[Array, ""]
-    places: Float[Array, ""]
-    batches: Float[Array, ""]
-
-
 class AdatomTask:
     """A sampler and atoms on slabs.
 
@@ -247,7 +239,7 @@ class AdatomTask:
         training, checked = (partial(noisy_places, part, noise, shape) for part in (self.train, self.validation))
         return RandomFeed(training, data.steps, length, devices), RandomFeed(checked, VALIDATED, length)
 
-    def loss(self, params: Any, batch: NoisyPlaces, targets: CleanPlaces, *_: Array) -> tuple[Array, Errors]:
+    def loss(self, params: Any, batch: NoisyPlaces, targets: CleanPlaces, *_: Array) -> tuple[Array, ScoreErrors]:
         """Mean over places and degrees of freedom of (σ² + u²) times the squared error of the score."""
 
         def score(one: NoisyPlaces) -> Float[Array, "P 3"]:
@@ -256,15 +248,11 @@ class AdatomTask:
 
         sigma = batch.sigma[..., None]
         error = jax.vmap(score)(batch) - score_target(targets.forces, targets.noise, sigma, self.clean)
-        squared = jnp.sum((sigma**2 + UNIT**2) * error**2) / 3
-        places = jnp.asarray(float(batch.sigma.size))
-        loss = squared / places
-        return loss, Errors(loss, squared, places, jnp.ones(()))
+        return summed(jnp.sum((sigma**2 + UNIT**2) * error**2) / 3, batch.sigma.size)
 
-    def summary(self, errors: Errors) -> dict[str, float]:
-        """Means of summed errors by name; most of them is the noise of the targets."""
-        mean = float(errors.squared) / max(float(errors.places), 1.0)
-        return {"loss": mean, "score_error": mean}
+    def summary(self, errors: ScoreErrors) -> dict[str, float]:
+        """Means of summed errors by name."""
+        return mean_error(errors)
 
     def save(self, path: Path, params: Any, errors: dict[str, float]) -> None:
         """Write the sampler with its card."""

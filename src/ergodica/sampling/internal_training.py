@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -20,9 +20,10 @@ from ergodica.sampling.bootstrap import Bootstrap, cooled_states, hot_states
 from ergodica.sampling.chart import chart_of
 from ergodica.sampling.internal_network import InternalNetworkConfig, fresh_internal
 from ergodica.sampling.internal_sampler import KIND, InternalSampler, load_internal, log_boltzmann, save_internal
-from ergodica.sampling.noise import Noise, score_target
+from ergodica.sampling.noise import Noise
 from ergodica.sampling.peptides import Peptide, read_peptide, read_states
 from ergodica.sampling.random_feed import RandomFeed
+from ergodica.sampling.score_matching import Clean, Noisy, ScoreErrors, States, mean_error, noisy_states, score_error
 from ergodica.training.loop import Outcome, run_task
 from ergodica.training.options import OptimizerOptions, RunOptions, defining_record
 
@@ -167,51 +168,6 @@ def warmed(earlier: InternalSampler, positions: Float[np.ndarray, "S N 3"], temp
     return replace(earlier, chart=chart, temperature=temperature)
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
-class NoisyCoordinates:
-    """Coordinates with noise [B, D], and its width [B]."""
-
-    x: Float[Array, "B D"]
-    sigma: Float[Array, " B"]
-
-
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
-class CleanCoordinates:
-    """The noise of unit width [B, D], and the slope of the log-density without noise [B, D]."""
-
-    noise: Float[Array, "B D"]
-    forces: Float[Array, "B D"]
-
-
-class States(NamedTuple):
-    """Coordinates, and the slopes of their log-density."""
-
-    x: Float[np.ndarray, "S D"]
-    forces: Float[np.ndarray, "S D"]
-
-
-def noisy_coordinates(
-    states: States, noise: Noise, size: int, rng: np.random.Generator
-) -> tuple[NoisyCoordinates, CleanCoordinates]:
-    """Random states with noise of levels spread evenly in their logarithm."""
-    rows, sigma = rng.integers(len(states.x), size=size), noise.spread(rng, size)
-    added = rng.standard_normal((size, states.x.shape[1]), np.float32)
-    noisy: Any = states.x[rows] + sigma[:, None] * added, sigma
-    clean: Any = added, states.forces[rows]
-    return NoisyCoordinates(*noisy), CleanCoordinates(*clean)
-
-
-class Errors(NamedTuple):
-    """Sums over a batch of squared errors of the score, times σ², over degrees of freedom, and how many samples."""
-
-    loss: Float[Array, ""]
-    squared: Float[Array, ""]
-    samples: Float[Array, ""]
-    batches: Float[Array, ""]
-
-
 class InternalTask:
     """A sampler of one molecule and its states.
 
@@ -230,29 +186,22 @@ class InternalTask:
         self.config, self.sampler, (self.train, self.validation) = config, sampler, states
         self.space, self.params, self.calls = sampler.chart.space, sampler.params, calls
         self.trainable = jax.tree.map(lambda _: 1.0, self.params)
-        self.clean = 1 / float(np.sqrt(np.mean(self.train.forces.astype(float) ** 2)))
         self.fingerprint = hashlib.sha256(self.train.x.tobytes() + self.validation.x.tobytes()).hexdigest()
 
     def loaders(self, devices: int) -> tuple[RandomFeed, RandomFeed]:
         """Batches to train on and to validate with."""
-        size, length, noise = self.config.run.batch_size, self.config.run.steps_per_call, self.sampler.noise
-        training, checked = (partial(noisy_coordinates, part, noise, size) for part in (self.train, self.validation))
+        size, length = self.config.run.batch_size, self.config.run.steps_per_call
+        parts = self.train, self.validation
+        training, checked = (partial(noisy_states, part, self.space, self.sampler.noise, size) for part in parts)
         return RandomFeed(training, self.config.data.steps, length, devices), RandomFeed(checked, VALIDATED, length)
 
-    def loss(self, params: Any, batch: NoisyCoordinates, targets: CleanCoordinates, *_: Array) -> tuple[Array, Errors]:
+    def loss(self, params: Any, batch: Noisy, targets: Clean, *_: Array) -> tuple[Array, ScoreErrors]:
         """Mean over samples and degrees of freedom of σ² times the squared error of the score."""
-        sigma = batch.sigma[:, None]
-        score = (self.sampler.denoiser(params)(batch.x, batch.sigma) - batch.x) / sigma**2
-        target = score_target(targets.forces, targets.noise, sigma, self.clean)
-        squared = jnp.sum(sigma**2 * (score - target) ** 2) / self.space.dimensions
-        samples = jnp.asarray(float(len(batch.x)))
-        loss = squared / samples
-        return loss, Errors(loss, squared, samples, jnp.ones(()))
+        return score_error(self.sampler.denoiser(params), self.space.dimensions, batch, targets, self.train.clean)
 
-    def summary(self, errors: Errors) -> dict[str, float]:
-        """Means of summed errors by name; most of them is the noise of the targets."""
-        mean = float(errors.squared) / max(float(errors.samples), 1.0)
-        return {"loss": mean, "score_error": mean}
+    def summary(self, errors: ScoreErrors) -> dict[str, float]:
+        """Means of summed errors by name."""
+        return mean_error(errors)
 
     def save(self, path: Path, params: Any, errors: dict[str, float]) -> None:
         """Write the sampler with its card."""

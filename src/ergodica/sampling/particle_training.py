@@ -7,21 +7,21 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array
 
 from ergodica.errors import InputError
 from ergodica.potentials.potential import Info
 from ergodica.sampling.hamiltonian import Walk, Walked, walk
-from ergodica.sampling.noise import Noise, score_target
+from ergodica.sampling.noise import Noise
 from ergodica.sampling.particle_network import ParticleNetworkConfig
 from ergodica.sampling.particle_sampler import KIND, ParticleSampler, load_particles, particles, save_particles
 from ergodica.sampling.particle_score import fresh_params
 from ergodica.sampling.random_feed import RandomFeed
+from ergodica.sampling.score_matching import Clean, Noisy, ScoreErrors, States, mean_error, noisy_states, score_error
 from ergodica.sampling.spaces import Centred
 from ergodica.training.loop import Outcome, run_task
 from ergodica.training.options import OptimizerOptions, RunOptions, defining_record
@@ -94,53 +94,6 @@ def train_particles(
     return run_task(make, config.output, resume, overwrite, report)
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
-class NoisyStates:
-    """Positions with noise.
-
-    Attributes:
-        x: positions about their centre [B, N, D].
-        sigma: width of the noise [B].
-    """
-
-    x: Float[Array, "B N D"]
-    sigma: Float[Array, " B"]
-
-
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
-class CleanStates:
-    """What they were made of.
-
-    Attributes:
-        noise: of unit width [B, N, D].
-        forces: of the states without noise, kT per unit of length [B, N, D].
-    """
-
-    noise: Float[Array, "B N D"]
-    forces: Float[Array, "B N D"]
-
-
-def noisy_states(walked: Walked, noise: Noise, size: int, rng: np.random.Generator) -> tuple[NoisyStates, CleanStates]:
-    """Random states with noise of levels spread evenly in their logarithm."""
-    x, forces = (part.reshape(-1, *part.shape[2:]) for part in (walked.x, walked.forces))
-    rows = rng.integers(len(x), size=size)
-    sigma = noise.spread(rng, size)
-    added = rng.normal(size=x[rows].shape)
-    added = (added - added.mean(axis=1, keepdims=True)).astype(np.float32)
-    return NoisyStates(x[rows] + sigma[:, None, None] * added, sigma), CleanStates(added, forces[rows])  # type: ignore[arg-type]
-
-
-class Errors(NamedTuple):
-    """Sums over a batch of squared errors of the score, times σ², over degrees of freedom, and how many samples."""
-
-    loss: Float[Array, ""]
-    squared: Float[Array, ""]
-    samples: Float[Array, ""]
-    batches: Float[Array, ""]
-
-
 class ParticleTask:
     """A sampler of particles and states of its system.
 
@@ -157,8 +110,9 @@ class ParticleTask:
 
     def __init__(self, config: ParticleTraining, train: Walked, validation: Walked) -> None:
         data = config.data
-        self.config, self.train, self.validation = config, train, validation
-        width, force = (float(np.sqrt(np.mean(part.astype(float) ** 2))) for part in (train.x, train.forces))
+        self.config, self.calls = config, train.calls + validation.calls
+        self.train, self.validation = met(train), met(validation)
+        width = float(np.sqrt(np.mean(train.x.astype(float) ** 2)))
         if not width > 0:
             raise InputError("All states of the walk are one: nothing can be learnt from them.")
         noise = Noise(data.smallest, data.largest * width, data.rho)
@@ -166,40 +120,39 @@ class ParticleTask:
         params = jax.tree.map(np.asarray, fresh_params(config.model, shape, jax.random.key(config.run.seed)))
         self.sampler = ParticleSampler(data.target, config.model, noise, width, params)
         self.params, self.trainable = params, jax.tree.map(lambda _: 1.0, params)
-        self.space, self.clean = Centred(shape), 1.0 / force
+        self.space = Centred(shape)
         self.fingerprint = hashlib.sha256(train.x.tobytes() + validation.x.tobytes()).hexdigest()
 
     def loaders(self, devices: int) -> tuple[RandomFeed, RandomFeed]:
         """Batches to train on and to validate with."""
-        size, length, noise = self.config.run.batch_size, self.config.run.steps_per_call, self.sampler.noise
-        training, checked = (partial(noisy_states, part, noise, size) for part in (self.train, self.validation))
+        size, length = self.config.run.batch_size, self.config.run.steps_per_call
+        parts = self.train, self.validation
+        training, checked = (partial(noisy_states, part, self.space, self.sampler.noise, size) for part in parts)
         return RandomFeed(training, self.config.data.steps, length, devices), RandomFeed(checked, VALIDATED, length)
 
-    def loss(self, params: Any, batch: NoisyStates, targets: CleanStates, *_: Array) -> tuple[Array, Errors]:
+    def loss(self, params: Any, batch: Noisy, targets: Clean, *_: Array) -> tuple[Array, ScoreErrors]:
         """Mean over samples and degrees of freedom of σ² times the squared error of the score."""
-        sigma = batch.sigma[:, None, None]
-        score = (self.sampler.denoiser(params)(batch.x, batch.sigma) - batch.x) / sigma**2
-        target = score_target(targets.forces, targets.noise, sigma, self.clean)
-        squared = jnp.sum(sigma**2 * (score - target) ** 2) / self.space.dimensions
-        samples = jnp.asarray(float(len(batch.x)))
-        loss = squared / samples
-        return loss, Errors(loss, squared, samples, jnp.ones(()))
+        return score_error(self.sampler.denoiser(params), self.space.dimensions, batch, targets, self.train.clean)
 
-    def summary(self, errors: Errors) -> dict[str, float]:
-        """Means of summed errors by name; most of them is the noise of the targets."""
-        mean = float(errors.squared) / max(float(errors.samples), 1.0)
-        return {"loss": mean, "score_error": mean}
+    def summary(self, errors: ScoreErrors) -> dict[str, float]:
+        """Means of summed errors by name."""
+        return mean_error(errors)
 
     def save(self, path: Path, params: Any, errors: dict[str, float]) -> None:
         """Write the sampler with its card."""
         info = self.config.info
-        calls = {"energy_calls": float(self.train.calls + self.validation.calls)}
+        calls = {"energy_calls": float(self.calls)}
         card = replace(info, errors={**info.errors, **errors, **calls})
         save_particles(path, replace(self.sampler, params=params, info=card))
 
     def load(self, path: Path) -> Any:
         """Parameters out of a model file."""
         return load_particles(path).params
+
+
+def met(walked: Walked) -> States:
+    """All states of a walk."""
+    return States(*(part.reshape(-1, *part.shape[2:]) for part in (walked.x, walked.forces)))
 
 
 VALIDATED = 40
