@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -139,29 +140,39 @@ def _hinge(plan: Tree) -> tuple[int, int]:
 
 def placed(plan: Tree, lengths: Scalars, angles: Scalars, dihedrals: Scalars) -> Float[Array, "*B N 3"]:
     """Positions with the first atom at the origin, the second on the x axis and the third in the xy plane."""
-    count = len(plan.atoms)
-    zero = jnp.zeros_like(lengths[..., 0])
-    places: list[Array] = [jnp.zeros((*zero.shape, 3))] * count
+    count, zero = len(plan.atoms), jnp.zeros_like(lengths[..., 0])
     _, second, third = plan.atoms[:3]
     out = jnp.stack([lengths[..., 0], zero, zero], axis=-1)
     away = lengths[..., 1, None] * jnp.stack([-jnp.cos(angles[..., 0]), jnp.sin(angles[..., 0]), zero], axis=-1)
-    places[second], places[third] = out, out + away
-    for group in plan.levels:
-        parents, grandparents, others = (
-            jnp.stack([places[plan.references[row][column]] for row in group], axis=-2) for column in range(3)
-        )
-        index = np.array(group)
-        found = _placed(
-            parents, grandparents, others, lengths[..., index + 2], angles[..., index + 1], dihedrals[..., index]
-        )
-        for number, row in enumerate(group):
-            places[plan.atoms[row + 3]] = found[..., number, :]
-    return jnp.stack(places, axis=-2)
+    places = jnp.zeros((count + 1, *zero.shape, 3)).at[second].set(out).at[third].set(out + away)
+    rows, references, atoms = _waves(plan)
+
+    def values(of: Scalars) -> Float[Array, "L M *B"]:
+        return jnp.concatenate([jnp.moveaxis(of, -1, 0), jnp.ones((1, *zero.shape))])[rows]
+
+    def place(places: Array, wave: tuple[Array, ...]) -> tuple[Array, None]:
+        known, here, *where = wave
+        return places.at[here].set(_placed(*(places[column] for column in known.T), *where)), None
+
+    waves = references, atoms, values(lengths[..., 2:]), values(angles[..., 1:]), values(dihedrals)
+    return jnp.moveaxis(jax.lax.scan(place, places, waves)[0][:count], 0, -2)
+
+
+def _waves(plan: Tree) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Rows of the coordinates, references and atoms of all levels, alike in width: what fills up is one atom too many.
+
+    A loop over them compiles in the same time however long the chain is; unrolled it took minutes for thirty atoms.
+    """
+    width, spare = max(map(len, plan.levels)), len(plan.references)
+    rows = np.array([level + [spare] * (width - len(level)) for level in plan.levels])
+    first, second, third = plan.atoms[:3]
+    references = np.array([*plan.references, (second, first, third)])[rows]
+    return rows, references, np.array([*plan.atoms[3:], len(plan.atoms)])[rows]
 
 
 def _placed(
     parent: Array, grandparent: Array, other: Array, length: Array, angle: Array, dihedral: Array
-) -> Float[Array, "*B M 3"]:
+) -> Float[Array, "M *B 3"]:
     """Atoms at a length from the parent, an angle with the grandparent and a dihedral angle with the third atom."""
     back = grandparent - parent
     back = back / jnp.linalg.norm(back, axis=-1, keepdims=True)

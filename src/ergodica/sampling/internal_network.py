@@ -29,10 +29,12 @@ class InternalNetworkConfig:
     Attributes:
         hidden: channels.
         blocks: residual blocks of two layers.
+        potential: whether scores are slopes of a log-density that is learnt, rather than learnt themselves.
     """
 
     hidden: int = 256
     blocks: int = 3
+    potential: bool = False
 
     def __post_init__(self) -> None:
         if min(self.hidden, self.blocks) < 1:
@@ -76,19 +78,40 @@ class InternalDenoiser:
     def __call__(self, x: Float[Array, "B D"], sigma: Float[Array, "..."]) -> Float[Array, "B D"]:
         """Expected coordinates without noise; one level for all, or each its own [B]."""
         sigma = jnp.broadcast_to(sigma, len(x))[:, None]
+        if self.config.potential:
+            return x + sigma**2 * jax.grad(lambda x: jnp.sum(self.log_density(x, sigma[:, 0])))(x)
+        scale = jax.lax.rsqrt(1 + sigma**2)
+        stiff, free = x[:, : self.space.reals], x[:, self.space.reals :]
+        known = jnp.concatenate([-stiff * scale**2, jnp.zeros_like(free)], axis=1)
+        return x + sigma**2 * (known + self._learnt(x, sigma) * scale)
+
+    def log_density(self, x: Float[Array, "B D"], sigma: Float[Array, "..."]) -> Float[Array, " B"]:
+        """Of noisy coordinates, where the network was made for it: a unit Gaussian for stiff ones, plus what is learnt.
+
+        Its integral is that of the Boltzmann factor it learnt from, the same at every level.
+        """
+        sigma = jnp.broadcast_to(sigma, len(x))[:, None]
+        width = jnp.sqrt(1 + sigma**2)
+        stiff = x[:, : self.space.reals] / width
+        known = -0.5 * jnp.sum(stiff**2 + jnp.log(2 * jnp.pi * width**2), axis=1)
+        return known + self._learnt(x, sigma)[:, 0]
+
+    def _learnt(self, x: Float[Array, "B D"], sigma: Float[Array, "B 1"]) -> Float[Array, "B E"]:
         scale = jax.lax.rsqrt(1 + sigma**2)
         stiff, free = x[:, : self.space.reals], x[:, self.space.reals :] * self.space.pace
         turns = jnp.concatenate([free * (1 + turn) for turn in range(TURNS)], axis=1)
         seen = jnp.concatenate([stiff * scale, jnp.sin(turns), jnp.cos(turns)], axis=1)
         wave = jnp.log(sigma) * 2.0 ** (jnp.arange(RATES) / 2 - 2)
         noise = jnp.concatenate([jnp.sin(wave), jnp.cos(wave)], axis=1)
-        network = InternalNetwork(self.config, self.space.dimensions)
-        learnt = jnp.asarray(network.apply(self.params, seen, noise)) * scale
-        known = jnp.concatenate([-stiff * scale**2, jnp.zeros_like(free)], axis=1)
-        return x + sigma**2 * (known + learnt)
+        network = InternalNetwork(self.config, _outputs(self.config, self.space))
+        return jnp.asarray(network.apply(self.params, seen, noise))
+
+
+def _outputs(config: InternalNetworkConfig, space: Cylinder) -> int:
+    return 1 if config.potential else space.dimensions
 
 
 def fresh_internal(config: InternalNetworkConfig, space: Cylinder, key: Array) -> Any:
     """Parameters with which stiff coordinates are Gaussian and angles uniform."""
     seen, noise = jnp.zeros((1, space.reals + 2 * TURNS * space.angles)), jnp.zeros((1, 2 * RATES))
-    return InternalNetwork(config, space.dimensions).init(key, seen, noise)
+    return InternalNetwork(config, _outputs(config, space)).init(key, seen, noise)

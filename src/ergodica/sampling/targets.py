@@ -14,7 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-__all__ = ["PARTICLES", "DoubleWells", "GaussianMixture", "LennardJonesCluster", "MuellerBrown", "Particles", "Target"]
+__all__ = ["ANALYTIC", "PARTICLES", "DoubleWells", "GaussianMixture", "Landmarks"]
+__all__ += ["LennardJonesCluster", "MuellerBrown", "Particles", "Target"]
 
 
 class Target(Protocol):
@@ -172,6 +173,29 @@ class LennardJonesCluster:
         away = x - x.mean(axis=1, keepdims=True)
         return jnp.sum(self.pair(_distances(x)), axis=1) + 0.5 * self.spring * jnp.sum(away**2, axis=(1, 2))
 
+
+@dataclass(frozen=True)
+class Landmarks:
+    """A target, the middle of where it is, and how wide it is there."""
+
+    target: Target
+    centre: tuple[float, ...] | float
+    width: float
+
+
+MIXTURE = GaussianMixture(
+    weights=(0.2, 0.05, 0.1, 0.15, 0.1, 0.05, 0.1, 0.05, 0.2),
+    means=tuple((x, y) for x in (-4.0, 0.0, 4.0) for y in (-4.0, 0.0, 4.0)),
+    widths=(0.5, 0.3, 0.7, 0.4, 0.5, 0.6, 0.5, 0.4, 0.6),
+)
+"""Nine Gaussians of unlike weights and widths, so far apart that nothing walks from one to another."""
+
+ANALYTIC: dict[str, Landmarks] = {
+    "gmm9": Landmarks(MIXTURE, 0.0, 3.5),
+    "mueller-brown": Landmarks(MuellerBrown(), (-0.3, 0.9), 0.6),
+    "dw4": Landmarks(DoubleWells(), 0.0, 1.8),
+}
+"""Targets for training from the energy alone, by name."""
 
 PARTICLES: dict[str, Particles] = {
     "dw4": DoubleWells(),
