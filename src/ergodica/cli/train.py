@@ -33,6 +33,7 @@ def train(config: Path, /, *, resume: Flag = False, common: Common = DEFAULTS) -
     common.start(check_output=False)
     from ergodica.dft import training as functionals
     from ergodica.sampling import adatom_training as adatoms
+    from ergodica.sampling import energy_training as energies
     from ergodica.sampling import internal_training as molecules
     from ergodica.sampling import particle_training as particles
     from ergodica.sampling import torsion_training as torsions
@@ -44,6 +45,7 @@ def train(config: Path, /, *, resume: Flag = False, common: Common = DEFAULTS) -
         torsions.KIND: (torsions.SamplerTraining, torsions.train_sampler),
         particles.KIND: (particles.ParticleTraining, particles.train_particles),
         molecules.KIND: (molecules.InternalTraining, molecules.train_internal),
+        energies.KIND: (energies.EnergyTraining, energies.train_from_energy),
         adatoms.KIND: (adatoms.AdatomTraining, adatoms.train_adatoms),
     }
     kind = model_kind(config)

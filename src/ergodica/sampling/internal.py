@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +19,7 @@ from jaxtyping import Array, Float
 
 from ergodica.errors import InputError
 
-__all__ = ["Tree", "internal", "log_volume", "placed", "tree"]
+__all__ = ["Tree", "distant", "internal", "log_volume", "placed", "tree"]
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,20 @@ def tree(count: int, bonds: Sequence[tuple[int, int]]) -> Tree:
     return Tree(tuple(atoms), tuple(references), tuple(proper))
 
 
+def distant(plan: Tree) -> tuple[np.ndarray, np.ndarray]:
+    """Pairs of atoms more than three bonds apart along the tree."""
+    first, second, *rest = plan.atoms
+    parents = {second: first, plan.atoms[2]: second} | {
+        atom: known[0] for atom, known in zip(rest[1:], plan.references, strict=True)
+    }
+    away = np.zeros((len(plan.atoms),) * 2, int)
+    for place, atom in enumerate(plan.atoms[1:], 1):
+        before = list(plan.atoms[:place])
+        away[atom, before] = away[before, atom] = away[parents[atom], before] + 1
+    one, other = np.nonzero(np.triu(away > 3))
+    return one, other
+
+
 def _start(near: Sequence[Sequence[int]]) -> tuple[int, int]:
     """Two bonded atoms, both with other neighbours if there are such: the first with as few of them as possible."""
     inner = [atom for atom in range(len(near)) if len(near[atom]) > 1]
@@ -150,7 +165,7 @@ def placed(plan: Tree, lengths: Scalars, angles: Scalars, dihedrals: Scalars) ->
     def values(of: Scalars) -> Float[Array, "L M *B"]:
         return jnp.concatenate([jnp.moveaxis(of, -1, 0), jnp.ones((1, *zero.shape))])[rows]
 
-    def place(places: Array, wave: tuple[Array, ...]) -> tuple[Array, None]:
+    def place(places: Array, wave: Any) -> tuple[Array, None]:
         known, here, *where = wave
         return places.at[here].set(_placed(*(places[column] for column in known.T), *where)), None
 

@@ -12,6 +12,8 @@ from jaxtyping import Array, Float
 
 from ergodica.errors import InputError
 from ergodica.nn.layers import Dense, LayerNorm
+from ergodica.sampling.chart import Chart
+from ergodica.sampling.internal import distant
 from ergodica.sampling.spaces import Cylinder
 
 __all__ = ["InternalDenoiser", "InternalNetwork", "InternalNetworkConfig", "fresh_internal"]
@@ -20,6 +22,8 @@ RATES = 8
 """Waves of the logarithm of the noise."""
 TURNS = 3
 """Highest harmonic of a free angle."""
+REACHES = (2.5, 5.0, 10.0)
+"""Widths of Gaussians of distances, Å."""
 
 
 @dataclass(frozen=True)
@@ -30,11 +34,13 @@ class InternalNetworkConfig:
         hidden: channels.
         blocks: residual blocks of two layers.
         potential: whether scores are slopes of a log-density that is learnt, rather than learnt themselves.
+        distances: whether distances between atoms are seen, not only what places each.
     """
 
     hidden: int = 256
     blocks: int = 3
     potential: bool = False
+    distances: bool = False
 
     def __post_init__(self) -> None:
         if min(self.hidden, self.blocks) < 1:
@@ -69,11 +75,13 @@ class InternalDenoiser:
         params: of the network.
         space: of the coordinates.
         config: architecture.
+        chart: where atoms are, if their distances are seen.
     """
 
     params: Any
     space: Cylinder = field(metadata={"static": True})
     config: InternalNetworkConfig = field(metadata={"static": True})
+    chart: Chart | None = None
 
     def __call__(self, x: Float[Array, "B D"], sigma: Float[Array, "..."]) -> Float[Array, "B D"]:
         """Expected coordinates without noise; one level for all, or each its own [B]."""
@@ -97,21 +105,33 @@ class InternalDenoiser:
         return known + self._learnt(x, sigma)[:, 0]
 
     def _learnt(self, x: Float[Array, "B D"], sigma: Float[Array, "B 1"]) -> Float[Array, "B E"]:
-        scale = jax.lax.rsqrt(1 + sigma**2)
-        stiff, free = x[:, : self.space.reals], x[:, self.space.reals :] * self.space.pace
-        turns = jnp.concatenate([free * (1 + turn) for turn in range(TURNS)], axis=1)
-        seen = jnp.concatenate([stiff * scale, jnp.sin(turns), jnp.cos(turns)], axis=1)
         wave = jnp.log(sigma) * 2.0 ** (jnp.arange(RATES) / 2 - 2)
         noise = jnp.concatenate([jnp.sin(wave), jnp.cos(wave)], axis=1)
         network = InternalNetwork(self.config, _outputs(self.config, self.space))
-        return jnp.asarray(network.apply(self.params, seen, noise))
+        return jnp.asarray(network.apply(self.params, _seen(self.space, self.chart, x, sigma), noise))
 
 
 def _outputs(config: InternalNetworkConfig, space: Cylinder) -> int:
     return 1 if config.potential else space.dimensions
 
 
-def fresh_internal(config: InternalNetworkConfig, space: Cylinder, key: Array) -> Any:
+def _seen(space: Cylinder, chart: Chart | None, x: Float[Array, "B D"], sigma: Float[Array, "B 1"]) -> Array:
+    """Inputs of the network: scaled coordinates, waves of angles, and Gaussians of distances if there is a chart.
+
+    Distances are those of a structure whose stiff coordinates are what is expected of them without noise.
+    """
+    stiff, free = x[:, : space.reals], x[:, space.reals :]
+    turns = jnp.concatenate([free * space.pace * (1 + turn) for turn in range(TURNS)], axis=1)
+    seen = [stiff * jax.lax.rsqrt(1 + sigma**2), jnp.sin(turns), jnp.cos(turns)]
+    if chart is not None:
+        places = chart.positions(jnp.concatenate([stiff / (1 + sigma**2), free], axis=1))
+        one, other = distant(chart.plan)
+        square = jnp.sum((places[:, one] - places[:, other]) ** 2, axis=-1)
+        seen += [jnp.exp(-square / reach**2) for reach in REACHES]
+    return jnp.concatenate(seen, axis=1)
+
+
+def fresh_internal(config: InternalNetworkConfig, space: Cylinder, key: Array, chart: Chart | None = None) -> Any:
     """Parameters with which stiff coordinates are Gaussian and angles uniform."""
-    seen, noise = jnp.zeros((1, space.reals + 2 * TURNS * space.angles)), jnp.zeros((1, 2 * RATES))
-    return InternalNetwork(config, _outputs(config, space)).init(key, seen, noise)
+    seen = _seen(space, chart, jnp.zeros((1, space.dimensions)), jnp.ones((1, 1)))
+    return InternalNetwork(config, _outputs(config, space)).init(key, seen, jnp.zeros((1, 2 * RATES)))

@@ -56,7 +56,8 @@ class InternalSampler:
 
     def denoiser(self, params: Any = None) -> InternalDenoiser:
         """The denoiser, of other parameters if they are given."""
-        return InternalDenoiser(self.params if params is None else params, self.chart.space, self.config)
+        seen = self.chart if self.config.distances else None
+        return InternalDenoiser(self.params if params is None else params, self.chart.space, self.config, seen)
 
 
 def log_boltzmann(

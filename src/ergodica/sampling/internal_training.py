@@ -156,7 +156,8 @@ FINAL = "model.safetensors"
 def fresh_sampler(config: InternalTraining, peptide: Peptide, positions: Float[np.ndarray, "S N 3"]) -> InternalSampler:
     """A sampler that knows the covariance of these structures and nothing else."""
     data, chart = config.data, chart_of(peptide.plan, positions)
-    fresh = fresh_internal(config.model, chart.space, jax.random.key(config.run.seed))
+    seen = chart if config.model.distances else None
+    fresh = fresh_internal(config.model, chart.space, jax.random.key(config.run.seed), seen)
     params = jax.tree.map(np.asarray, fresh)
     noise = Noise(data.smallest, data.largest, data.rho)
     return InternalSampler(config.model, noise, data.temperature, peptide.text, chart, peptide.energy, params)
