@@ -30,10 +30,9 @@ from ergodica.files import atomic_write
 from ergodica.sampling.energy_sampler import EnergySampler, draw_from_energy, load_energy_sampler
 from ergodica.sampling.energy_training import EnergyData, EnergyTraining, train_from_energy
 from ergodica.sampling.flow import flow_density
-from ergodica.sampling.hamiltonian import Walk, walk
 from ergodica.sampling.internal_network import InternalNetworkConfig
 from ergodica.sampling.reweighting import bennett, reweight
-from ergodica.sampling.targets import ANALYTIC, PARTICLES, GaussianMixture, MuellerBrown
+from ergodica.sampling.targets import ANALYTIC, GaussianMixture, ManyWells, MuellerBrown
 from ergodica.training.options import OptimizerOptions, RunOptions
 
 SEEDS, CHECKED, STEPS = 3, 1024, 20
@@ -55,13 +54,13 @@ def recipe(target: str, method: str, seed: int, folder: Path) -> EnergyTraining:
         InternalNetworkConfig(hidden=64, blocks=3, potential=potential),
         EnergyData(target, how, rounds=9),
         OptimizerOptions(learning_rate=1e-3, warmup=100, ema=0.995, clip=1.0),
-        RunOptions(epochs=1, batch_size=256, steps_per_call=50, seed=seed),
+        RunOptions(epochs=1, batch_size=128, steps_per_call=50, seed=seed),
         output=str(folder),
     )
 
 
 def states(target: str, count: int, seed: int) -> np.ndarray:
-    """Independent states of a target: exact where they can be had, else of Hamiltonian Monte Carlo."""
+    """Independent states of a target: exact ones, or of a fine grid."""
     known, rng = ANALYTIC[target].target, np.random.default_rng(seed)
     if isinstance(known, GaussianMixture):
         return np.asarray(known.draw(jax.random.key(seed), count))
@@ -71,18 +70,21 @@ def states(target: str, count: int, seed: int) -> np.ndarray:
         shares = np.exp(-np.asarray(known(jnp.asarray(grid)), float))
         cell = np.array([side[1] - side[0] for side in sides])
         return grid[rng.choice(len(grid), count, p=shares / shares.sum())] + cell * (rng.uniform(size=(count, 2)) - 0.5)
-    met = walk(PARTICLES[target], Walk(chains=256, settling=400, records=100, stride=10), seed=seed).x
-    return rng.permutation(met.reshape(-1, *known.shape))[:count]
+    assert isinstance(known, ManyWells)
+    side = np.linspace(-3.0, 3.0, 6001)
+    share = np.exp(-(side**4 - 6 * side**2 - 0.5 * side))
+    wells = side[rng.choice(len(side), (count, known.pairs), p=share / share.sum())]
+    return np.concatenate([wells, rng.standard_normal((count, known.pairs))], axis=1)
 
 
 def modes(target: str, x: np.ndarray) -> np.ndarray:
-    """Which mode each state is in: of the nearest centre, or by the number of long pairs."""
+    """Which mode each state is in: of the nearest centre, or by the sides of the wells."""
     known = ANALYTIC[target].target
     if isinstance(known, GaussianMixture | MuellerBrown):
         centres = np.array(known.means) if isinstance(known, GaussianMixture) else MINIMA
         return ((x[:, None] - centres) ** 2).sum(axis=-1).argmin(axis=1)
-    one, other = np.triu_indices(x.shape[1], 1)
-    return (np.linalg.norm(x[:, one] - x[:, other], axis=-1) > 4.0).sum(axis=1)
+    assert isinstance(known, ManyWells)
+    return (x[:, : known.pairs] > 0) @ (2 ** np.arange(known.pairs))
 
 
 def shares(target: str, x: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:

@@ -138,7 +138,7 @@ def test_buffers_are_cold_in_the_end():
 
 def test_long_forces_are_cut(tmp_path):
     config = configuration(tmp_path)
-    sampler = fresh_energy_sampler("dw4", SMALL, NOISE, 0)
+    sampler = fresh_energy_sampler("many-wells", SMALL, NOISE, 0)
     x = np.full((100, 6), 50.0)
     forces = EnergyTask(config, sampler, x, 0).states.forces
     np.testing.assert_allclose(np.linalg.norm(forces, axis=1), config.data.steepest, rtol=1e-5)

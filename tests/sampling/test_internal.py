@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from ase.io import read
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import shortest_path
 
 from ergodica.errors import InputError
 from ergodica.sampling.chart import chart_of
-from ergodica.sampling.internal import internal, log_volume, placed, tree
-from ergodica.sampling.internal_network import InternalNetworkConfig
+from ergodica.sampling.internal import distant, internal, log_volume, placed, tree
+from ergodica.sampling.internal_network import InternalDenoiser, InternalNetworkConfig, fresh_internal
 from ergodica.sampling.peptides import read_peptide
 from ergodica.units import KB
 from tests.sampling.conftest import PEPTIDES
@@ -82,6 +86,23 @@ def test_charts_have_unit_covariance_and_lead_back(peptide, shaken):
 
 def _internal(chart, x):
     return internal(chart.plan, chart.positions(x))
+
+
+def test_distant_pairs_are_more_than_three_bonds_apart(peptide):
+    ends = np.asarray(peptide.energy.bonds.atoms).T
+    bonded = coo_array((np.ones(len(ends[0])), ends), shape=(22, 22))
+    expected = np.nonzero(np.triu(shortest_path(bonded, directed=False, unweighted=True) > 3))
+    assert {*zip(*distant(peptide.plan), strict=True)} == {*zip(*expected, strict=True)}
+
+
+def test_networks_that_see_distances_are_finite_at_any_noise(peptide, shaken):
+    chart = chart_of(peptide.plan, shaken)
+    config = replace(SMALL, distances=True)
+    params = fresh_internal(config, chart.space, jax.random.key(0), chart)
+    params = jax.tree.map(lambda leaf: leaf + 0.01, params)
+    x = 20.0 * jax.random.normal(jax.random.key(1), (8, 60))
+    one, other = (InternalDenoiser(params, chart.space, config, chart)(x, sigma) for sigma in (0.02, 20.0))
+    assert np.isfinite(one).all() and np.isfinite(other).all()
 
 
 def test_trees_are_of_one_molecule():

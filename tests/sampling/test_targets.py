@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ergodica.sampling.targets import DoubleWells, GaussianMixture, LennardJonesCluster, MuellerBrown
+from ergodica.sampling.targets import DoubleWells, GaussianMixture, LennardJonesCluster, ManyWells, MuellerBrown
 
 pytestmark = pytest.mark.usefixtures("x64")
 
@@ -35,6 +35,16 @@ def test_minima_of_mueller_and_brown(where, energy):
     assert float(found[0]) == pytest.approx(energy, abs=2e-3)
     slope = jax.grad(lambda x: MuellerBrown(1.0)(x).sum())(jnp.array([where]))
     assert float(jnp.abs(slope).max()) < 2
+
+
+def test_many_wells_are_those_of_the_paper():
+    """Its double well integrates to 11784.50927 (program of Midgley et al. 2023)."""
+    x = np.linspace(-6, 6, 200_001)
+    found = ManyWells(1)(jnp.stack([x, jnp.zeros_like(x)], axis=1))
+    assert np.trapezoid(np.exp(-found), x) == pytest.approx(11784.50927, rel=1e-6)
+    both = jnp.array([[1.0, -0.5, 0.3, 2.0]])
+    parts = [ManyWells(1)(both[:, one::2])[0] for one in (0, 1)]
+    assert float(ManyWells(2)(both)[0]) == pytest.approx(float(sum(parts)))
 
 
 def test_pairs_count_once():

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PeptideCall", "is_peptide", "sample_peptides"]
 
-SHIPPED = ("alanine-vacuum", "alanine-water", "alanine-energy")
+SHIPPED = ("alanine-vacuum", "alanine-water", "alanine-energy", "hairpin")
 """Samplers of one molecule that come with the package."""
 
 

@@ -34,7 +34,7 @@ class InternalNetworkConfig:
         hidden: channels.
         blocks: residual blocks of two layers.
         potential: whether scores are slopes of a log-density that is learnt, rather than learnt themselves.
-        distances: whether distances between atoms are seen, not only what places each.
+        distances: whether distances between atoms are seen, not only what places each, and pulled at.
     """
 
     hidden: int = 256
@@ -45,6 +45,8 @@ class InternalNetworkConfig:
     def __post_init__(self) -> None:
         if min(self.hidden, self.blocks) < 1:
             raise InputError("[model] hidden and blocks must be positive.")
+        if self.potential and self.distances:
+            raise InputError("[model] a log-density that sees distances is not there: choose potential or distances.")
 
 
 class InternalNetwork(nn.Module):
@@ -70,6 +72,9 @@ class InternalNetwork(nn.Module):
 @dataclass(frozen=True)
 class InternalDenoiser:
     """D(x, σ) = x + σ² s: the score s is that of a unit Gaussian for stiff coordinates, plus F/√(1 + σ²).
+
+    F is what the network says of each coordinate. If it sees distances, it also says how strongly each is to grow or
+    shrink, and F has what that is in the coordinates, by the derivatives of the distances.
 
     Attributes:
         params: of the network.
@@ -107,31 +112,42 @@ class InternalDenoiser:
     def _learnt(self, x: Float[Array, "B D"], sigma: Float[Array, "B 1"]) -> Float[Array, "B E"]:
         wave = jnp.log(sigma) * 2.0 ** (jnp.arange(RATES) / 2 - 2)
         noise = jnp.concatenate([jnp.sin(wave), jnp.cos(wave)], axis=1)
-        network = InternalNetwork(self.config, _outputs(self.config, self.space))
-        return jnp.asarray(network.apply(self.params, _seen(self.space, self.chart, x, sigma), noise))
+        network = InternalNetwork(self.config, _outputs(self.config, self.space, self.chart))
+        seen = _seen(self.space, x, sigma)
+        chart = self.chart
+        if chart is None:
+            return jnp.asarray(network.apply(self.params, seen, noise))
+        near, back = jax.vjp(lambda x: _near(chart, self.space, x, sigma), x)
+        found = jnp.asarray(network.apply(self.params, jnp.concatenate([seen, near], axis=1), noise))
+        direct, pulls = jnp.split(found, [self.space.dimensions], axis=1)
+        return direct + back(pulls)[0]
 
 
-def _outputs(config: InternalNetworkConfig, space: Cylinder) -> int:
-    return 1 if config.potential else space.dimensions
+def _outputs(config: InternalNetworkConfig, space: Cylinder, chart: Chart | None) -> int:
+    pulls = 0 if chart is None else len(REACHES) * len(distant(chart.plan)[0])
+    return 1 if config.potential else space.dimensions + pulls
 
 
-def _seen(space: Cylinder, chart: Chart | None, x: Float[Array, "B D"], sigma: Float[Array, "B 1"]) -> Array:
-    """Inputs of the network: scaled coordinates, waves of angles, and Gaussians of distances if there is a chart.
-
-    Distances are those of a structure whose stiff coordinates are what is expected of them without noise.
-    """
+def _seen(space: Cylinder, x: Float[Array, "B D"], sigma: Float[Array, "B 1"]) -> Float[Array, "B F"]:
+    """Scaled stiff coordinates, and waves of the angles."""
     stiff, free = x[:, : space.reals], x[:, space.reals :]
     turns = jnp.concatenate([free * space.pace * (1 + turn) for turn in range(TURNS)], axis=1)
-    seen = [stiff * jax.lax.rsqrt(1 + sigma**2), jnp.sin(turns), jnp.cos(turns)]
-    if chart is not None:
-        places = chart.positions(jnp.concatenate([stiff / (1 + sigma**2), free], axis=1))
-        one, other = distant(chart.plan)
-        square = jnp.sum((places[:, one] - places[:, other]) ** 2, axis=-1)
-        seen += [jnp.exp(-square / reach**2) for reach in REACHES]
-    return jnp.concatenate(seen, axis=1)
+    return jnp.concatenate([stiff * jax.lax.rsqrt(1 + sigma**2), jnp.sin(turns), jnp.cos(turns)], axis=1)
+
+
+def _near(chart: Chart, space: Cylinder, x: Float[Array, "B D"], sigma: Float[Array, "B 1"]) -> Float[Array, "B P"]:
+    """Gaussians of the distances in a structure whose stiff coordinates are what is expected of them without noise."""
+    stiff, free = x[:, : space.reals], x[:, space.reals :]
+    places = chart.positions(jnp.concatenate([stiff / (1 + sigma**2), free], axis=1))
+    one, other = distant(chart.plan)
+    square = jnp.sum((places[:, one] - places[:, other]) ** 2, axis=-1)
+    return jnp.concatenate([jnp.exp(-square / reach**2) for reach in REACHES], axis=1)
 
 
 def fresh_internal(config: InternalNetworkConfig, space: Cylinder, key: Array, chart: Chart | None = None) -> Any:
     """Parameters with which stiff coordinates are Gaussian and angles uniform."""
-    seen = _seen(space, chart, jnp.zeros((1, space.dimensions)), jnp.ones((1, 1)))
-    return InternalNetwork(config, _outputs(config, space)).init(key, seen, jnp.zeros((1, 2 * RATES)))
+    x, sigma = jnp.zeros((1, space.dimensions)), jnp.ones((1, 1))
+    seen = _seen(space, x, sigma)
+    if chart is not None:
+        seen = jnp.concatenate([seen, _near(chart, space, x, sigma)], axis=1)
+    return InternalNetwork(config, _outputs(config, space, chart)).init(key, seen, jnp.zeros((1, 2 * RATES)))

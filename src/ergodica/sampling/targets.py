@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-__all__ = ["ANALYTIC", "PARTICLES", "DoubleWells", "GaussianMixture", "Landmarks"]
+__all__ = ["ANALYTIC", "PARTICLES", "DoubleWells", "GaussianMixture", "Landmarks", "ManyWells"]
 __all__ += ["LennardJonesCluster", "MuellerBrown", "Particles", "Target"]
 
 
@@ -111,6 +111,26 @@ class MuellerBrown:
         return jnp.sum(height * jnp.exp(a * dx**2 + b * dx * dy + c * dy**2), axis=1) / self.temperature
 
 
+@dataclass(frozen=True)
+class ManyWells:
+    """Independent pairs of a double well with one side deeper and a unit Gaussian: 2ⁿ modes in 2n dimensions.
+
+    E = Σ [x⁴ - 6 x² - x/2 + y²/2] over pairs (x, y), as Midgley et al. 2023 (arXiv:2208.01893) have it.
+    """
+
+    pairs: int = 3
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The dimension."""
+        return (2 * self.pairs,)
+
+    def __call__(self, x: Float[Array, "B D"]) -> Float[Array, " B"]:
+        """Energies, kT."""
+        well, spring = x[:, : self.pairs], x[:, self.pairs :]
+        return jnp.sum(well**4 - 6 * well**2 - 0.5 * well, axis=1) + 0.5 * jnp.sum(spring**2, axis=1)
+
+
 def _distances(x: Float[Array, "B N D"]) -> Float[Array, "B P"]:
     """Of all pairs of particles, each pair once."""
     one, other = np.triu_indices(x.shape[1], 1)
@@ -193,7 +213,7 @@ MIXTURE = GaussianMixture(
 ANALYTIC: dict[str, Landmarks] = {
     "gmm9": Landmarks(MIXTURE, 0.0, 3.5),
     "mueller-brown": Landmarks(MuellerBrown(), (-0.3, 0.9), 0.6),
-    "dw4": Landmarks(DoubleWells(), 0.0, 1.8),
+    "many-wells": Landmarks(ManyWells(), 0.0, 1.4),
 }
 """Targets for training from the energy alone, by name."""
 
