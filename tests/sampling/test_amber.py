@@ -12,6 +12,7 @@ import pytest
 from ergodica.errors import InputError
 from ergodica.sampling.energies import energy_from_tree, energy_kind
 from ergodica.sampling.openmm_xml import read_openmm
+from ergodica.sampling.terms import dihedral
 from ergodica.units import KJ_PER_MOL
 from tests.sampling.conftest import PEPTIDES, chain_xml
 
@@ -93,3 +94,16 @@ def test_a_system_without_pairs_is_read(chain, tmp_path):
 def test_a_missing_system_is_said(tmp_path):
     with pytest.raises(InputError, match="no file"):
         read_openmm(tmp_path / "nowhere.xml")
+
+
+def test_dihedral_angles_have_a_derivative_where_atoms_are_on_one_line():
+    line = np.array([[0.0, 0.0, 0.0], [1.0, 0.0, 0.0], [2.0, 0.0, 0.0], [2.5, 1.0, 0.0]])
+
+    def turned(places):
+        return dihedral(*(place[None, :, None] for place in places))[0, 0]
+
+    value, slope = jax.value_and_grad(turned)(jnp.asarray(line))
+    assert float(value) == 0 and np.isfinite(slope).all()
+    bent = jnp.asarray(line).at[0, 1].set(0.4)
+    found = [float(turned(bent.at[3, 2].set(height))) for height in (0.0, 1.0, -1.0)]
+    assert found[0] == pytest.approx(0.0, abs=1e-12) and found[1] == pytest.approx(-found[2]) != 0

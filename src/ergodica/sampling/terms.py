@@ -76,11 +76,16 @@ def angle(one: Vectors, other: Vectors) -> Scalars:
 
 
 def dihedral(first: Vectors, left: Vectors, right: Vectors, last: Vectors) -> Scalars:
-    """Angle between the planes of four atoms, rad, 0 where first and last are on one side (IUPAC's sign)."""
+    """Angle between the planes of four atoms, rad, 0 where first and last are on one side (IUPAC's sign).
+
+    Where three atoms are on one line there is no such plane: it is 0 there, with no derivative.
+    """
     axis = right - left
     one, other = cross(first - left, axis), cross(last - right, axis)
-    sine = dot(cross(one, other), axis) / length(axis)
-    return jnp.arctan2(sine, dot(one, other))
+    sine, cosine = dot(cross(one, other), axis), dot(one, other)
+    straight = jnp.minimum(dot(one, one), dot(other, other)) <= TINY
+    sine, cosine = jnp.where(straight, 0.0, sine), jnp.where(straight, 1.0, cosine)
+    return jnp.arctan2(sine, cosine * length(jnp.where(straight[:, None], 1.0, axis)))
 
 
 def stretched(terms: Terms, places: Places) -> Scalars:
