@@ -128,6 +128,9 @@ def test_a_second_structure_is_a_system():
     assert len(angles) == 8
     for found in angles.values():
         np.testing.assert_allclose(np.rad2deg(found[0]), [-60, -45], atol=0.2)
+    starts = peptide.starts(5)  # walks begin in either fold by turns
+    np.testing.assert_array_equal(starts[[0, 2, 4]], np.stack([peptide.positions] * 3))
+    np.testing.assert_array_equal(starts[1], helix.positions)
 
 
 def test_unfit_files_are_refused(tmp_path):

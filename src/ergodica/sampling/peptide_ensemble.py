@@ -117,7 +117,7 @@ def sample_peptide(
     """
     options = options or PeptideOptions()
     ladder, how = Ladder(options.temperature, walkers=options.walkers), options.dynamics
-    run = start_replicas(peptide.energy, peptide.positions, ladder, jax.random.key(options.seed))
+    run = start_replicas(peptide.energy, peptide.starts(options.walkers), ladder, jax.random.key(options.seed))
     run, _ = continue_replicas(peptide.energy, run, ladder, how, SETTLING)
     positions, energies, angles, exchanged = [], [], [], []
     for _ in range(ROUNDS):

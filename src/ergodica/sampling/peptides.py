@@ -36,6 +36,7 @@ class Peptide:
         positions: Å [N, 3].
         plan: in which order atoms are placed.
         energy: the force field.
+        others: structures of other states, if some are known [F, N, 3].
     """
 
     name: str
@@ -44,6 +45,12 @@ class Peptide:
     positions: Float[np.ndarray, "N 3"] = field(repr=False)
     plan: Tree = field(repr=False)
     energy: Energy = field(repr=False)
+    others: Float[np.ndarray, "F N 3"] | None = field(default=None, repr=False)
+
+    def starts(self, count: int) -> Float[np.ndarray, "W N 3"]:
+        """Structures for independent walks to begin at: all that are known by turns."""
+        known = self.positions[None] if self.others is None else np.concatenate([self.positions[None], self.others])
+        return known[np.arange(count) % len(known)]
 
 
 def read_peptide(structure: str | Path, system: str | Path) -> Peptide:
@@ -75,11 +82,11 @@ def read_peptide(structure: str | Path, system: str | Path) -> Peptide:
 
 
 def _two_state(first: Path, second: str | Path) -> Peptide:
-    energy, chain, _ = two_state(first, second)
+    energy, chain, other = two_state(first, second)
     count = len(chain.positions)
     plan = tree(count, [(one, one + 1) for one in range(count - 1)])
     numbers = np.tile([7, 6, 6], len(chain.residues))
-    return Peptide(first.stem, chain.text, numbers, chain.positions, plan, energy)
+    return Peptide(first.stem, chain.text, numbers, chain.positions, plan, energy, other.positions[None])
 
 
 def read_states(
