@@ -50,7 +50,7 @@ def sample(
     molecule
         SMILES, or an SDF or MOL file, of which the first molecule counts; a PDB file with -f or a
         sampler of its own (-m); or, for diffusion, the name of a shipped sampler: dw4, lj13 (particles
-        that papers measure themselves by), alanine-vacuum, alanine-water.
+        that papers measure themselves by), alanine-vacuum, alanine-water, hairpin.
     n
         Number of conformers.
     temperature
