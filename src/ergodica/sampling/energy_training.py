@@ -2,7 +2,7 @@
 
 - "adjoint": reciprocal adjoint matching (Havens et al. 2025, arXiv:2504.11713). With a wide prior its target is the
   force at a sample, asked for at that sample with noise; where noise is wider than `clean`, the noise that was added
-  takes over. Modes that nothing leads to from others keep the weights that chance gave them.
+  takes over (without it, few rounds end in one mode). Modes apart keep the weights that the hot rounds gave them.
 - "reweighted": the same from samples drawn again by importance weights, which the exact density of a sampler gives.
 - "pidp": physics-informed diffusion pre-training; see `diffusion_equation`.
 
@@ -84,7 +84,7 @@ class EnergyData:
     steps: int = 500
     smallest: float = 0.02
     largest: float = 10.0
-    clean: float = 2.0
+    clean: float = 0.5
     steepest: float = 100.0
     hottest: float = 10.0
 
