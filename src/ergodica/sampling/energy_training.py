@@ -84,7 +84,7 @@ class EnergyData:
     steps: int = 500
     smallest: float = 0.02
     largest: float = 10.0
-    clean: float = 0.5
+    clean: float = 0.2
     steepest: float = 100.0
     hottest: float = 10.0
 
