@@ -15,7 +15,7 @@ from ergodica import load, predict
 from ergodica.dft.learned import load_functional, shipped_functionals
 from ergodica.dft.training import KIND, FunctionalTraining
 from ergodica.potentials import shipped
-from ergodica.sampling import adatom_training, internal_training, particle_training, torsion_training
+from ergodica.sampling import adatom_training, energy_training, internal_training, particle_training, torsion_training
 from ergodica.training import read_config
 from ergodica.training.options import model_kind, parse_task, read_toml
 
@@ -59,6 +59,7 @@ def test_functional_examples_are_valid(path):
 
 SAMPLERS = {
     adatom_training.KIND: adatom_training.AdatomTraining,
+    energy_training.KIND: energy_training.EnergyTraining,
     internal_training.KIND: internal_training.InternalTraining,
     particle_training.KIND: particle_training.ParticleTraining,
     torsion_training.KIND: torsion_training.SamplerTraining,
