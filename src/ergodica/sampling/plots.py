@@ -122,14 +122,21 @@ def plot_backbone(ensemble: PeptideEnsemble) -> Figure:
     return figure
 
 
+ABOVE = 10.0
+"""kT above what has weight that are shown."""
+
+
 def _levels(axis: Axes, ensemble: PeptideEnsemble) -> None:
-    """Of the energy, as drawn and by weight."""
-    heat = KB * ensemble.temperature
-    energies = ensemble.energies[np.isfinite(ensemble.energies)] / heat
-    shares = ensemble.weighted.weights[np.isfinite(ensemble.energies)]
-    edges = np.linspace(energies.min(), np.quantile(energies, 0.995), 41)
-    for counted, color, name in ((None, GREY, "as drawn"), (shares, BLUE, "by weight")):
-        axis.stairs(*np.histogram(energies, edges, weights=counted, density=True), color=color, label=name)
+    """Of the energy, as drawn and by weight; what is drawn far above all that has weight is left out."""
+    energies, shares = ensemble.energies / (KB * ensemble.temperature), ensemble.weighted.weights
+    order = np.argsort(energies)
+    highest = energies[order][np.searchsorted(np.cumsum(shares[order]), 0.995 * shares.sum())]
+    edges = np.linspace(energies.min(), highest + ABOVE, 41)
+    for counted, color, name in (
+        (np.full_like(shares, 1 / len(shares)), GREY, "as drawn"),
+        (shares, BLUE, "by weight"),
+    ):
+        axis.stairs(np.histogram(energies, edges, weights=counted)[0], edges, color=color, label=name)
     axis.set_xlabel("energy / kT", fontsize=9)
     axis.set_yticks([])
     axis.legend(fontsize=8, frameon=False)
