@@ -100,7 +100,7 @@ def apart(one: np.ndarray, other: np.ndarray) -> float:
 
 def density(sampler: EnergySampler) -> Callable[[jax.Array], tuple[jax.Array, jax.Array]]:
     """The log-density that the sampler's steps have at states."""
-    denoiser, space, noise = sampler.denoiser(), sampler.space, sampler.noise
+    denoiser, space, noise = sampler.denoiser(), sampler.known.space, sampler.noise
     return jax.jit(lambda y: flow_density(denoiser, space, y, noise=noise, steps=STEPS))
 
 
@@ -109,13 +109,13 @@ def measure(sampler: EnergySampler, reference: np.ndarray, count: int, seed: int
     drawn = draw_from_energy(sampler, count, seed=seed, steps=STEPS)
     ahead = -drawn.energies - drawn.log_density
     weighted = reweight(ahead)
-    y = sampler.coordinates(jnp.asarray(reference[:CHECKED]))
+    y = sampler.known.coordinates(jnp.asarray(reference[:CHECKED]))
     log_density, off = (np.asarray(part) for part in density(sampler)(y))
     undone = off < 1e-2
-    back = np.asarray(sampler.log_boltzmann(y))[undone] - log_density[undone]
+    back = np.asarray(sampler.known.log_boltzmann(y))[undone] - log_density[undone]
     back = back[np.isfinite(back)]
     level, error = bennett(ahead[np.isfinite(ahead)], back)
-    x, true = np.asarray(sampler.places(jnp.asarray(drawn.x))), shares(sampler.target, reference)
+    x, true = np.asarray(sampler.known.places(jnp.asarray(drawn.x))), shares(sampler.target, reference)
     half = len(reference) // 2
     return {
         "ess": weighted.effective / count,

@@ -31,7 +31,7 @@ NOISE = Noise(0.02, 10.0, 7.0)
 
 @dataclass(frozen=True)
 class Exact:
-    """The denoiser and the log-density of a mixture, times how strongly one of its modes is believed in."""
+    """The denoiser and the log-density of a mixture, in place of a network's."""
 
     mixture: GaussianMixture
 
@@ -73,8 +73,8 @@ def test_only_log_densities_see_what_modes_weigh():
 @pytest.mark.parametrize("target", list(ANALYTIC))
 def test_coordinates_and_places_are_each_others_inverse(target):
     sampler = fresh_energy_sampler(target, SMALL, NOISE, 0)
-    y = jax.random.normal(jax.random.key(0), (5, sampler.space.dimensions))
-    np.testing.assert_allclose(sampler.coordinates(sampler.places(y)), y, atol=1e-12)
+    y = jax.random.normal(jax.random.key(0), (5, sampler.known.space.dimensions))
+    np.testing.assert_allclose(sampler.known.coordinates(sampler.known.places(y)), y, atol=1e-12)
 
 
 @pytest.mark.parametrize("potential", [False, True])
@@ -151,6 +151,8 @@ def test_the_recipe_is_of_this_kind():
 def test_bad_input(tmp_path):
     with pytest.raises(InputError, match="no target 'gmm10'"):
         fresh_energy_sampler("gmm10", SMALL, NOISE, 0)
+    with pytest.raises(InputError, match="choose potential or distances"):
+        InternalNetworkConfig(potential=True, distances=True)
     with pytest.raises(InputError, match="hottest at least 1"):
         EnergyData(hottest=0.5)
     with pytest.raises(InputError, match="Hardly a sample"):

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
-from scipy.linalg import helmert
+from jaxtyping import Array
 
 from ergodica.checkpoint import load_shaped
 from ergodica.config import from_dict
@@ -21,7 +20,6 @@ from ergodica.sampling.flow import Drawn, Samples, draw_batches, flow
 from ergodica.sampling.internal_network import InternalDenoiser, InternalNetworkConfig, fresh_internal
 from ergodica.sampling.noise import Noise
 from ergodica.sampling.sampler_file import read_sampler_header, sampler_path, save_sampler_tree
-from ergodica.sampling.spaces import Cylinder
 from ergodica.sampling.targets import ANALYTIC, Landmarks
 
 __all__ = ["KIND", "EnergySampler", "draw_from_energy", "load_energy_sampler", "save_energy_sampler"]
@@ -60,40 +58,17 @@ class EnergySampler:
             raise InputError(f"There is no target '{self.target}': choose one of {', '.join(ANALYTIC)}.")
         return ANALYTIC[self.target]
 
-    @property
-    def space(self) -> Cylinder:
-        """Coordinates: of particles without those of their centre."""
-        return Cylinder(len(self._directions()), 0)
-
-    def _directions(self) -> Float[np.ndarray, "D ..."]:
-        shape = self.known.target.shape
-        if len(shape) == 1:
-            return np.eye(shape[0])
-        return np.einsum("mn,de->mdne", helmert(shape[0]), np.eye(shape[1])).reshape(-1, *shape)
-
-    def places(self, y: Float[Array, "B D"]) -> Float[Array, "B ..."]:
-        """Samples of the target by coordinates in its widths."""
-        known = self.known
-        return jnp.asarray(known.centre) + known.width * jnp.einsum("bd,d...->b...", y, self._directions())
-
-    def coordinates(self, x: Float[Array, "B ..."]) -> Float[Array, "B D"]:
-        """Of samples of the target."""
-        away = (x - jnp.asarray(self.known.centre)) / self.known.width
-        return jnp.einsum("b...,d...->bd", away, self._directions())
-
-    def log_boltzmann(self, y: Float[Array, "B D"]) -> Float[Array, " B"]:
-        """Minus the energy, kT, and the volume of the coordinates."""
-        return -self.known.target(self.places(y)) + self.space.dimensions * np.log(self.known.width)
-
     def denoiser(self, params: Any = None) -> InternalDenoiser:
         """The denoiser, of other parameters if they are given."""
-        return InternalDenoiser(self.params if params is None else params, self.space, self.config)
+        return InternalDenoiser(self.params if params is None else params, self.known.space, self.config)
 
 
 def fresh_energy_sampler(target: str, config: InternalNetworkConfig, noise: Noise, seed: int) -> EnergySampler:
     """One that draws a Gaussian of the width of the target."""
     empty = EnergySampler(target, config, noise, None)
-    return replace(empty, params=jax.tree.map(np.asarray, fresh_internal(config, empty.space, jax.random.key(seed))))
+    return replace(
+        empty, params=jax.tree.map(np.asarray, fresh_internal(config, empty.known.space, jax.random.key(seed)))
+    )
 
 
 def save_energy_sampler(path: str | Path, sampler: EnergySampler) -> None:
@@ -119,7 +94,7 @@ def load_energy_sampler(path: str | Path) -> EnergySampler:
     noise = from_dict(Noise, header["noise"], f"{path}: noise")
     info = from_dict(Info, header["info"], f"{path}: info")
     empty = EnergySampler(header["target"], config, noise, None, info)
-    shaped = jax.eval_shape(lambda: fresh_internal(config, empty.space, jax.random.key(0)))
+    shaped = jax.eval_shape(lambda: fresh_internal(config, empty.known.space, jax.random.key(0)))
     return replace(empty, params=load_shaped(path, shaped))
 
 
@@ -140,13 +115,16 @@ def draw_from_energy(
         steps: of Heun's rule.
         report: is told what part is done.
     """
-    space = sampler.space
+    denoiser, known = sampler.denoiser(), sampler.known
+    calls = 2 * steps * (1 + known.space.dimensions)
 
-    @jax.jit
     def batch(key: Array) -> tuple[Drawn, Array]:
-        start = space.prior(key, BATCH, sampler.noise.largest)
-        drawn = flow(sampler.denoiser(), space, start, noise=sampler.noise, steps=steps)
-        return drawn, -sampler.log_boltzmann(drawn.x)
+        return _batch(denoiser, key, known, sampler.noise, steps)
 
-    calls = 2 * steps * (1 + space.dimensions)
     return draw_batches(batch, count, BATCH, seed=seed, calls=calls, report=report)
+
+
+@partial(jax.jit, static_argnums=(2, 3, 4))
+def _batch(denoiser: InternalDenoiser, key: Array, known: Landmarks, noise: Noise, steps: int) -> tuple[Drawn, Array]:
+    drawn = flow(denoiser, known.space, known.space.prior(key, BATCH, noise.largest), noise=noise, steps=steps)
+    return drawn, -known.log_boltzmann(drawn.x)

@@ -215,7 +215,7 @@ class EnergyTask:
 
     def energies(self, x: Float[Array, "S D"]) -> tuple[Float[Array, " S"], Float[Array, "S D"]]:
         """ln of the Boltzmann factor at the temperature of the round, and its slopes, cut to the longest."""
-        levels, back = jax.vjp(lambda x: self.sampler.log_boltzmann(x) / self.heat, x)
+        levels, back = jax.vjp(lambda x: self.sampler.known.log_boltzmann(x) / self.heat, x)
         (slope,) = back(jnp.ones_like(levels))
         length = jnp.linalg.norm(slope, axis=1, keepdims=True)
         return levels, slope * jnp.minimum(1.0, self.config.data.steepest / jnp.maximum(length, 1e-9))
@@ -223,21 +223,21 @@ class EnergyTask:
     def loaders(self, devices: int) -> tuple[RandomFeed, RandomFeed]:
         """Batches to train on and to validate with."""
         size, length, sampler = self.config.run.batch_size, self.config.run.steps_per_call, self.sampler
-        make: Any = partial(noisy_states, self.states, sampler.space, sampler.noise, size)
+        make: Any = partial(noisy_states, self.states, sampler.known.space, sampler.noise, size)
         if self.config.data.method == "pidp":
             make = partial(self._collocated, size)
         return RandomFeed(make, self.config.data.steps, length, devices), RandomFeed(make, VALIDATED, length)
 
     def _collocated(self, size: int, rng: np.random.Generator) -> tuple[Noisy, Boundary]:
         """Noisy states where the equation is to hold, and others with their energies."""
-        noisy, _ = noisy_states(self.states, self.sampler.space, self.sampler.noise, size, rng)
+        noisy, _ = noisy_states(self.states, self.sampler.known.space, self.sampler.noise, size, rng)
         rows = rng.integers(len(self.levels), size=size)
         known: Any = self.states.x[rows], self.states.forces[rows], self.levels[rows]
         return noisy, Boundary(*known)
 
     def loss(self, params: Any, batch: Noisy, targets: Clean | Boundary, *_: Array) -> tuple[Array, ScoreErrors]:
         """Mean over samples and dimensions of what the method makes small."""
-        denoiser, dimensions = self.sampler.denoiser(params), self.sampler.space.dimensions
+        denoiser, dimensions = self.sampler.denoiser(params), self.sampler.known.space.dimensions
         if isinstance(targets, Clean):
             return score_error(denoiser, dimensions, batch, targets, self.clean)
         residuals = density_residuals if self.config.model.potential else score_residuals

@@ -14,6 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ergodica.sampling.spaces import Cylinder
+
 __all__ = ["ANALYTIC", "PARTICLES", "DoubleWells", "GaussianMixture", "Landmarks", "ManyWells"]
 __all__ += ["LennardJonesCluster", "MuellerBrown", "Particles", "Target"]
 
@@ -196,11 +198,28 @@ class LennardJonesCluster:
 
 @dataclass(frozen=True)
 class Landmarks:
-    """A target, the middle of where it is, and how wide it is there."""
+    """A target, the middle of where it is, and how wide it is there, by which its coordinates are counted."""
 
     target: Target
     centre: tuple[float, ...] | float
     width: float
+
+    @property
+    def space(self) -> Cylinder:
+        """Of the coordinates."""
+        return Cylinder(self.target.shape[0], 0)
+
+    def places(self, y: Float[Array, "B D"]) -> Float[Array, "B D"]:
+        """Samples of the target by coordinates in its widths."""
+        return jnp.asarray(self.centre) + self.width * y
+
+    def coordinates(self, x: Float[Array, "B D"]) -> Float[Array, "B D"]:
+        """Of samples of the target."""
+        return (x - jnp.asarray(self.centre)) / self.width
+
+    def log_boltzmann(self, y: Float[Array, "B D"]) -> Float[Array, " B"]:
+        """Minus the energy, kT, and the volume of the coordinates."""
+        return -self.target(self.places(y)) + self.space.dimensions * np.log(self.width)
 
 
 MIXTURE = GaussianMixture(
