@@ -88,6 +88,8 @@ def test_a_pdb_file_with_a_force_field_becomes_an_ensemble(sample, tmp_path):
     found = answer.json
     assert found["reliable"] and found["ess"] >= 100 and found["r_hat"] <= 1.05 and found["pareto_k"] is None
     assert found["regions"] == [] and len(found["exchanged"]) == 5
+    assert found["thermal"][0]["temperature_K"] == pytest.approx(300)
+    assert found["thermal"][0]["energy_eV"] == pytest.approx(found["energy_eV"], abs=4 * found["energy_error_eV"])
     with np.load(tmp_path / "out" / "ensemble.npz", allow_pickle=False) as arrays:
         assert arrays["positions"].shape == (found["n"], 4, 3) and arrays["walker"].max() == 7
     assert (tmp_path / "out" / "structures.pdb").read_text().count("MODEL") == 100

@@ -112,6 +112,7 @@ def _record(molecule: str, call: PeptideCall, ensemble: PeptideEnsemble) -> dict
         "energy_eV": energy[0],
         "energy_error_eV": energy[1],
         "regions": _regions(ensemble) if trusted else None,
+        "thermal": _thermal(ensemble) if trusted else None,
         "weights": ensemble.weighted.weights,
     }
 
@@ -146,6 +147,16 @@ def _regions(ensemble: PeptideEnsemble) -> list[dict[str, Any]]:
     return found
 
 
+def _thermal(ensemble: PeptideEnsemble) -> list[dict[str, float]] | None:
+    """Potential energy and its heat capacity at temperatures of the ladders."""
+    from dataclasses import astuple
+
+    if ensemble.thermal is None:
+        return None
+    names = ("temperature_K", "energy_eV", "energy_error_eV", "heat_capacity_eV_per_K", "heat_capacity_error_eV_per_K")
+    return [dict(zip(names, map(float, row), strict=True)) for row in zip(*astuple(ensemble.thermal), strict=True)]
+
+
 def _write(common: Shared, ensemble: PeptideEnsemble, record: dict[str, Any]) -> None:
     """Structures, weights, angles, picture and page."""
     import numpy as np
@@ -154,14 +165,16 @@ def _write(common: Shared, ensemble: PeptideEnsemble, record: dict[str, Any]) ->
     from ergodica.files import atomic_write
     from ergodica.report.page import Section
     from ergodica.sampling.peptides import pdb_bytes, write_xtc
-    from ergodica.sampling.plots import plot_backbone
+    from ergodica.sampling.plots import plot_backbone, plot_thermal
 
     assert common.output is not None
     arrays = {"positions": ensemble.positions.astype(np.float32), "energies": ensemble.energies}
     arrays |= {"weights": ensemble.weighted.weights, "walker": ensemble.walker}
     arrays |= {f"backbone/{residue}": angles for residue, angles in ensemble.backbone().items()}
     text = "Free energies are of the force field's ensemble, and of nothing else. Averages are by weight."
-    section = Section(record["name"], text, dict(table(record)), (plot_backbone(ensemble),))
+    thermal = ensemble.thermal if record["thermal"] else None
+    figures = [plot_backbone(ensemble), *([plot_thermal(thermal)] if thermal else [])]
+    section = Section(record["name"], text, dict(table(record)), tuple(figures))
     best = np.argsort(-ensemble.weighted.weights, kind="stable")[:100]
     atomic_write(common.output / "structures.pdb", pdb_bytes(ensemble.text, ensemble.positions[best]))
     write_xtc(common.output / "structures.xtc", ensemble.positions)

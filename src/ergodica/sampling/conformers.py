@@ -17,21 +17,18 @@ from ergodica.sampling.landscape import landscape
 from ergodica.sampling.mmff94 import Variant
 from ergodica.sampling.molecules import Molecule, Rotor
 from ergodica.sampling.reweighting import Reweighted, reweight
+from ergodica.sampling.statistics import FOLDED, MIXED, error_of_mean, judged
 from ergodica.sampling.tempering import Ladder, Tempered, continue_run, start_run
 from ergodica.sampling.torsion_sampler import draw, load_sampler
 from ergodica.sampling.torsions import rigid_energy, rigid_rotors
 from ergodica.units import KB
 
-__all__ = ["SECTORS", "ConformerOptions", "Ensemble", "Family", "error_of_mean", "judged", "sample_conformers"]
+__all__ = ["SECTORS", "ConformerOptions", "Ensemble", "Family", "sample_conformers"]
 
 SECTORS = ("sp", "+sc", "+ac", "ap", "-ac", "-sc")
 """Of dihedral angles around 0, 60, 120, 180, -120 and -60 degrees: syn- and antiperiplanar, -clinal (Klyne, Prelog)."""
 MOST_ROTORS = 16
 Method = Literal["exchange", "diffusion"]
-MIXED = 1.05
-"""R̂ below which ladders are taken to agree."""
-FOLDED = 0.01
-"""Share of folded steps below which what they leave out is of no consequence."""
 RECORDS, STRIDE, ROUNDS = 16, 4, 40
 """States and sweeps between them of a round, and rounds after which to stop."""
 
@@ -277,27 +274,3 @@ def _drawn(
     return Ensemble(
         molecule, options, picked, own, positions, chosen % walkers, effective, mixing, exchanged, calls, weighted
     )
-
-
-def judged(angles: Float[np.ndarray, "S W T"], energies: Float[np.ndarray, "S W"]) -> tuple[float, float]:
-    """Independent samples of W ladders, and R̂: of the worst of all cosines and sines of angles and the energy."""
-    series = np.concatenate([np.cos(angles), np.sin(angles), energies[..., None]], axis=-1)  # [S, W, F]
-    count, walkers = series.shape[:2]
-    between = series.mean(axis=0).var(axis=0, ddof=1)
-    within = series.var(axis=0, ddof=1).mean(axis=0)
-    total = (count - 1) / count * within + between
-    moving = total > 1e-6 * max(float(total.max()), 1e-12)
-    effective = walkers * total[moving] / between[moving]
-    mixing = np.sqrt(total[moving] / within[moving])
-    return float(effective.min()), float(mixing.max())
-
-
-def error_of_mean(
-    values: Float[np.ndarray, " N"], weights: Float[np.ndarray, " N"], walker: Int[np.ndarray, " N"]
-) -> float:
-    """Of a weighted mean: the jackknife over independent ladders."""
-    ladders = walker.max() + 1
-    mass = np.bincount(walker, weights, ladders)
-    part = np.bincount(walker, weights * values, ladders)
-    without = (part.sum() - part) / (mass.sum() - mass)
-    return float(np.sqrt((ladders - 1) / ladders * np.sum((without - without.mean()) ** 2)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import jax
@@ -11,12 +11,13 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from ergodica.errors import InputError
-from ergodica.sampling.conformers import FOLDED, MIXED, error_of_mean, judged
 from ergodica.sampling.internal import internal
 from ergodica.sampling.internal_sampler import STEPS, InternalSampler, draw_structures
+from ergodica.sampling.multistate import Thermal, mbar, thinned
 from ergodica.sampling.peptides import Peptide, backbone_angles
-from ergodica.sampling.replica_md import Dynamics, continue_replicas, start_replicas
+from ergodica.sampling.replica_md import Dynamics, Walked, continue_replicas, start_replicas
 from ergodica.sampling.reweighting import Reweighted, reweight
+from ergodica.sampling.statistics import FOLDED, MIXED, error_of_mean, judged
 from ergodica.sampling.tempering import Ladder, check_temperature
 from ergodica.units import KB
 
@@ -69,6 +70,7 @@ class PeptideEnsemble:
         weighted: weights; all alike for replica exchange.
         folded: share of what a sampler drew that was left out, because its steps were not one-to-one there.
         log_weights: ln of Boltzmann factor over density, of a sampler.
+        thermal: energy and heat capacity over the temperatures of the ladders.
     """
 
     text: str
@@ -83,6 +85,7 @@ class PeptideEnsemble:
     weighted: Reweighted
     folded: float = 0.0
     log_weights: Float[np.ndarray, " S"] | None = None
+    thermal: Thermal | None = None
 
     @property
     def reliable(self) -> bool:
@@ -107,6 +110,8 @@ def sample_peptide(
 ) -> PeptideEnsemble:
     """Replica exchange until as many independent structures were met as are asked for.
 
+    Structures are of all rungs of the ladders, chosen so that all count alike at the lowest temperature (MBAR).
+
     Args:
         peptide: with its force field.
         options: what to draw.
@@ -119,25 +124,40 @@ def sample_peptide(
     ladder, how = Ladder(options.temperature, walkers=options.walkers), options.dynamics
     run = start_replicas(peptide.energy, peptide.starts(options.walkers), ladder, jax.random.key(options.seed))
     run, _ = continue_replicas(peptide.energy, run, ladder, how, SETTLING)
-    positions, energies, angles, exchanged = [], [], [], []
+    found: list[Walked] = []
+    angles: list[np.ndarray] = []
     for _ in range(ROUNDS):
-        run, found = continue_replicas(peptide.energy, run, ladder, how, RECORDS)
-        positions.append(found.positions[:, 0])
-        energies.append(found.energies[:, 0])
-        exchanged.append(found.exchanged)
-        angles.append(_turning(peptide, positions[-1]))
-        effective, mixing = judged(np.concatenate(angles), np.concatenate(energies))
+        run, more = continue_replicas(peptide.energy, run, ladder, how, RECORDS)
+        found.append(more)
+        angles.append(_turning(peptide, more.positions[:, 0]))
+        lowest = np.concatenate([one.energies[:, 0] for one in found])
+        effective, mixing = judged(np.concatenate(angles), lowest)
         report(min(effective / options.count, 1.0))
         if effective >= options.count and mixing <= MIXED:
             break
-    kept, levels = np.concatenate(positions), np.concatenate(energies)  # [S, W, ...]
-    walker = np.repeat(np.arange(options.walkers), len(levels))
-    flat = np.swapaxes(kept, 0, 1).reshape(-1, *kept.shape[2:])
-    calls = (SETTLING + len(levels)) * how.stride * ladder.rungs * ladder.walkers
+    calls = (SETTLING + len(lowest)) * how.stride * ladder.rungs * ladder.walkers
+    return _gathered(peptide, ladder, found, (effective, mixing, calls), options.seed)
+
+
+def _gathered(
+    peptide: Peptide, ladder: Ladder, found: Sequence[Walked], figures: tuple[float, float, int], seed: int
+) -> PeptideEnsemble:
+    """Structures of all rungs that count alike at the lowest temperature, ladder by ladder."""
+    energies = np.concatenate([one.energies for one in found])
+    known = mbar(energies, ladder.temperatures)
+    walker, step, rung = np.nonzero(thinned(known.log_weights(ladder.temperature), seed).transpose(2, 0, 1))
+    kept = np.concatenate([one.positions for one in found])[step, rung, walker]
+    exchanged = np.mean([one.exchanged for one in found], axis=0)
+    effective, mixing, calls = figures
     return PeptideEnsemble(
-        peptide.text, options.temperature, flat, levels.T.reshape(-1), walker, effective, mixing,
-        np.mean(exchanged, axis=0), calls, reweight(np.zeros(len(flat))),
+        peptide.text, ladder.temperature, kept, energies[step, rung, walker], walker, effective, mixing, exchanged,
+        calls, reweight(np.zeros(len(kept))), thermal=known.thermal(_between(ladder)),
     )  # fmt: skip
+
+
+def _between(ladder: Ladder) -> Float[np.ndarray, " T"]:
+    """Temperatures from the lowest to the highest, three between any two rungs, K."""
+    return ladder.temperature * ladder.ratio ** np.linspace(0, ladder.rungs - 1, 4 * (ladder.rungs - 1) + 1)
 
 
 def _turning(peptide: Peptide, positions: Float[np.ndarray, "*S N 3"]) -> Float[np.ndarray, "*S T"]:

@@ -20,10 +20,11 @@ if TYPE_CHECKING:
     from ergodica.sampling.conformers import Ensemble
     from ergodica.sampling.density_map import DensityMap
     from ergodica.sampling.flow import Samples
+    from ergodica.sampling.multistate import Thermal
     from ergodica.sampling.peptide_ensemble import PeptideEnsemble
     from ergodica.sampling.reweighting import Reweighted
 
-__all__ = ["plot_adsorption", "plot_backbone", "plot_ensemble", "plot_particles", "slab_cube"]
+__all__ = ["plot_adsorption", "plot_backbone", "plot_ensemble", "plot_particles", "plot_thermal", "slab_cube"]
 
 ACROSS = 4
 BINS = 36
@@ -119,6 +120,22 @@ def plot_backbone(ensemble: PeptideEnsemble) -> Figure:
     _levels(axes[len(residues)], ensemble)
     for axis in axes[len(residues) + 1 :]:
         axis.set_axis_off()
+    return figure
+
+
+def plot_thermal(thermal: Thermal) -> Figure:
+    """Mean potential energy and its heat capacity over the temperature, with standard errors."""
+    figure = new_figure(7.0, 3.1)
+    for axis, values, errors, label in zip(
+        figure.subplots(1, 2),
+        (thermal.energy, thermal.heat_capacity / KB),
+        (thermal.energy_error, thermal.heat_capacity_error / KB),
+        ("potential energy / eV", "heat capacity of it / k"),
+        strict=True,
+    ):
+        axis.plot(thermal.temperatures, values, color=BLUE)
+        axis.fill_between(thermal.temperatures, values - errors, values + errors, color=BLUE, alpha=0.25, linewidth=0)
+        axis.set(xlabel="temperature / K", ylabel=label)
     return figure
 
 
