@@ -95,6 +95,10 @@ VERBS = {
         "Conformers of a molecule in thermal equilibrium, with populations and error bars.",
         'ergodica sample "CC(O)C(=O)O" --n 1000 --temperature 300 -o lactic-acid',
     ),
+    "path": (
+        "Likely structures between two of a molecule, out of its sampler.",
+        "ergodica path hairpin.pdb helix.pdb -m hairpin -o folding",
+    ),
     "density": (
         "Where an atom is upon a slab, with sites, populations and free energies.",
         "ase build -x fcc111 Cu slab.xyz && ergodica density slab.xyz --species O -o O-on-Cu",

@@ -26,13 +26,14 @@ SHIPPED = ("alanine-vacuum", "alanine-water", "alanine-energy", "hairpin")
 
 @dataclass(frozen=True)
 class PeptideCall:
-    """What was asked for: how many, temperature in K, method, sampler and force field."""
+    """What was asked for: how many, temperature in K, method, sampler, force field, and restraints as written."""
 
     n: int
     temperature: float
     method: str
     model: str
     force_field: str
+    toward: tuple[str, ...] = ()
 
 
 def is_peptide(molecule: str) -> bool:
@@ -73,6 +74,7 @@ def sample_peptides(molecule: str, call: PeptideCall, common: Shared) -> int:
 
 
 def _ensemble(molecule: str, call: PeptideCall, seed: int, report: Callable[[float], None]) -> PeptideEnsemble:
+    from ergodica.sampling.guidance import read_restraint
     from ergodica.sampling.internal_sampler import load_internal
     from ergodica.sampling.peptide_ensemble import PeptideOptions, draw_peptide, sample_peptide
     from ergodica.sampling.peptides import read_peptide
@@ -80,6 +82,8 @@ def _ensemble(molecule: str, call: PeptideCall, seed: int, report: Callable[[flo
     options = PeptideOptions(call.n, call.temperature, seed)
     pdb = Path(molecule).suffix == ".pdb"
     if call.method == "exchange":
+        if call.toward:
+            raise InputError("Replica exchange takes no restraints: --toward needs --method diffusion.")
         if not pdb:
             raise InputError(f"'{molecule}' is a sampler: add --method diffusion, or give a PDB file and -f.")
         if Path(call.force_field).suffix not in (".xml", ".pdb"):
@@ -90,18 +94,21 @@ def _ensemble(molecule: str, call: PeptideCall, seed: int, report: Callable[[flo
     sampler = load_internal(call.model if pdb else molecule)
     if abs(sampler.temperature - call.temperature) > 1e-6:
         raise InputError(f"The sampler was trained at {sampler.temperature:g} K, not at {call.temperature:g} K.")
-    return draw_peptide(sampler, call.n, seed=seed, report=report)
+    atoms = len(sampler.chart.plan.atoms)
+    toward = tuple(read_restraint(one, atoms) for one in call.toward)
+    return draw_peptide(sampler, call.n, seed=seed, toward=toward, report=report)
 
 
 def _record(molecule: str, call: PeptideCall, ensemble: PeptideEnsemble) -> dict[str, Any]:
     trusted = ensemble.reliable
     energy = ensemble.average(ensemble.energies) if trusted else (None, None)
-    tail = ensemble.weighted.pareto_k
+    tail, weighted = ensemble.weighted.pareto_k, trusted and ensemble.log_weights is not None
     return {
         "name": Path(molecule).stem,
         "method": call.method,
         "n": len(ensemble.energies),
         "temperature_K": ensemble.temperature,
+        "toward": list(call.toward),
         "calls_per_sample": ensemble.calls / len(ensemble.energies),
         "ess": ensemble.effective,
         "pareto_k": tail if math.isfinite(tail) else None,
@@ -109,6 +116,8 @@ def _record(molecule: str, call: PeptideCall, ensemble: PeptideEnsemble) -> dict
         "exchanged": ensemble.exchanged,
         "folded": ensemble.folded,
         "reliable": trusted,
+        "log_partition": ensemble.weighted.log_mean if weighted else None,
+        "log_partition_error": ensemble.weighted.log_mean_error if weighted else None,
         "energy_eV": energy[0],
         "energy_error_eV": energy[1],
         "regions": _regions(ensemble) if trusted else None,
@@ -170,8 +179,11 @@ def _write(common: Shared, ensemble: PeptideEnsemble, record: dict[str, Any]) ->
     assert common.output is not None
     arrays = {"positions": ensemble.positions.astype(np.float32), "energies": ensemble.energies}
     arrays |= {"weights": ensemble.weighted.weights, "walker": ensemble.walker}
+    if ensemble.log_weights is not None and ensemble.log_restraints is not None:
+        arrays |= {"log_weights": ensemble.log_weights, "log_restraints": ensemble.log_restraints}
     arrays |= {f"backbone/{residue}": angles for residue, angles in ensemble.backbone().items()}
-    text = "Free energies are of the force field's ensemble, and of nothing else. Averages are by weight."
+    of = "ensemble with its restraints" if record["toward"] else "ensemble"
+    text = f"Free energies are of the force field's {of}, and of nothing else. Averages are by weight."
     thermal = ensemble.thermal if record["thermal"] else None
     figures = [plot_backbone(ensemble), *([plot_thermal(thermal)] if thermal else [])]
     section = Section(record["name"], text, dict(table(record)), tuple(figures))

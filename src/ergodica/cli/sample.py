@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from time import perf_counter
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from ergodica.cli.common import SHARED, Shared
+from ergodica.cli.common import SHARED, Many, Shared
 from ergodica.cli.failures import DONE, FAILED
 from ergodica.cli.output import emit, progress, say
 from ergodica.cli.particles import sample_particles
@@ -28,6 +29,21 @@ SHOWN = 12
 """Families of conformers in the table."""
 
 
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Sampler:
+    """How diffusion draws."""
+
+    model: Annotated[str, Parameter(alias="-m")] = "physics"
+    """Sampler for diffusion: the file of a trained one, or physics, which needs no training (for particles the shipped
+    one)."""
+
+    toward: Many = ()
+    """Where a sampler of one molecule is to draw, as property:atoms=value,width, such as dihedral:4,6,8,14=60,20
+    (degrees), angle:..., distance:0,5=3.5,0.3 or gyration=4.2,0.2 (Å); atoms count from 0, widths are standard
+    deviations. May be given several times. Weights and averages are those of the ensemble with these restraints."""
+
+
 def sample(
     molecule: str,
     /,
@@ -37,7 +53,7 @@ def sample(
     force_field: Annotated[str, Parameter(alias="-f")] = "mmff94",
     reweight: Field | None = None,
     method: Method = "exchange",
-    model: Annotated[str, Parameter(alias="-m")] = "physics",
+    sampler: Sampler = Sampler(),
     common: Shared = SHARED,
 ) -> int:
     """Draw conformers of a molecule in thermal equilibrium; exit code 1 if they can't be trusted.
@@ -63,13 +79,13 @@ def sample(
     method
         Monte Carlo with replica exchange, or diffusion: independent conformers, each with its
         importance weight.
-    model
-        Sampler for diffusion: the file of a trained one, or physics, which needs no training (for
-        particles the shipped one).
     """
+    model, toward = sampler.model, sampler.toward
     common.start(check_output=False)
     if common.output is not None:
         common.claim_folder(common.output)
+    if toward and not is_peptide(molecule):
+        raise InputError("--toward is for samplers of one molecule, such as alanine-vacuum.")
     from ergodica.sampling.targets import PARTICLES
 
     if molecule in PARTICLES:
@@ -77,7 +93,7 @@ def sample(
             raise InputError(f"{molecule} is sampled by diffusion only: add --method diffusion.")
         return sample_particles(molecule, n, model, common)
     if is_peptide(molecule):
-        return sample_peptides(molecule, PeptideCall(n, temperature, method, model, force_field), common)
+        return sample_peptides(molecule, PeptideCall(n, temperature, method, model, force_field, toward), common)
     from ergodica.sampling.conformers import ConformerOptions, sample_conformers
     from ergodica.sampling.molecules import read_molecule
 

@@ -20,7 +20,7 @@ from ergodica.sampling.noise import Noise
 from ergodica.sampling.solvers import Denoiser
 from ergodica.sampling.spaces import Space
 
-__all__ = ["Drawn", "Samples", "draw_batches", "flow", "flow_density"]
+__all__ = ["Drawn", "Samples", "Undone", "carried", "draw_batches", "flow", "flow_back", "flow_density"]
 
 
 class Drawn(NamedTuple):
@@ -59,12 +59,46 @@ def flow(denoiser: Denoiser, space: Space, start: Float[Array, "B ..."], *, nois
     return jax.lax.scan(move, first, (levels[:-1], levels[1:]))[0]
 
 
+def carried(
+    denoiser: Denoiser, space: Space, start: Float[Array, "B ..."], *, noise: Noise, steps: int = 15
+) -> Float[Array, "B ..."]:
+    """Where `flow` carries samples of the prior, without their density."""
+    levels = noise.levels(steps)
+    pairs = levels[:-1], levels[1:]
+    return jax.lax.scan(lambda x, between: (_heun(denoiser, x, between), None), start, pairs)[0]
+
+
 def flow_density(
     denoiser: Denoiser, space: Space, x: Float[Array, "B ..."], *, noise: Noise, steps: int = 15
 ) -> tuple[Float[Array, " B"], Float[Array, " B"]]:
-    """The log-density that `flow` with these steps has at given samples, and how far off they would come out.
+    """The log-density that `flow` with these steps has at given samples, and how far off they would come out."""
+    undone = flow_back(denoiser, space, x, noise=noise, steps=steps)
+    return undone.log_density, undone.off
 
-    Every step is undone by Newton's method, which starts where the step ends.
+
+class Undone(NamedTuple):
+    """Where samples come from.
+
+    Attributes:
+        start: sample of the prior.
+        log_density: of `flow` at the samples.
+        off: how far from them the steps would lead.
+    """
+
+    start: Float[Array, "B ..."]
+    log_density: Float[Array, " B"]
+    off: Float[Array, " B"]
+
+
+def flow_back(denoiser: Denoiser, space: Space, x: Float[Array, "B ..."], *, noise: Noise, steps: int = 15) -> Undone:
+    """Which samples of the prior `flow` carries to given ones: every step is undone by Newton's method.
+
+    Args:
+        denoiser: the model.
+        space: where samples live.
+        x: samples of the model.
+        noise: levels of noise.
+        steps: of the flow.
     """
     levels, directions = noise.levels(steps), basis(space)
 
@@ -76,7 +110,7 @@ def flow_density(
         return (start, total - volume), jnp.max(jnp.abs(again - end).reshape(len(end), -1), axis=1)
 
     (start, total), off = jax.lax.scan(back, (x, jnp.zeros(len(x))), (levels[:-1][::-1], levels[1:][::-1]))
-    return space.log_prior(start, noise.largest) + total, off.max(axis=0)
+    return Undone(start, space.log_prior(start, noise.largest) + total, off.max(axis=0))
 
 
 UNDOING = 5

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ergodica.checkpoint import load_tree
@@ -17,10 +18,12 @@ from ergodica.potentials.potential import Info
 from ergodica.sampling.chart import Chart
 from ergodica.sampling.energies import Energy, energy_from_tree, energy_kind
 from ergodica.sampling.flow import Drawn, Samples, draw_batches, flow
+from ergodica.sampling.guidance import Guided, Restraint, log_restraints, reaches
 from ergodica.sampling.internal import Tree
 from ergodica.sampling.internal_network import InternalDenoiser, InternalNetworkConfig
 from ergodica.sampling.noise import Noise
 from ergodica.sampling.sampler_file import read_sampler_header, sampler_path, save_sampler_tree
+from ergodica.sampling.solvers import Denoiser
 from ergodica.units import KB
 
 __all__ = ["KIND", "InternalSampler", "draw_structures", "load_internal", "log_boltzmann", "save_internal"]
@@ -122,6 +125,7 @@ def draw_structures(
     *,
     seed: int = 0,
     steps: int = STEPS,
+    toward: tuple[Restraint, ...] = (),
     report: Callable[[float], None] = lambda part: None,
 ) -> Samples:
     """Draw independent coordinates with their density; energies are minus `log_boltzmann`.
@@ -131,19 +135,36 @@ def draw_structures(
         count: how many.
         seed: of the random numbers.
         steps: of Heun's rule.
+        toward: what is wished for.
         report: is told what part is done.
     """
-    denoiser, space = sampler.denoiser(), sampler.chart.space
+    space, tries = sampler.chart.space, len(reaches(toward)) if toward else 0
+    denoiser = _guided(sampler, toward, steps, seed) if toward else sampler.denoiser()
 
     def batch(key: Array) -> tuple[Drawn, Array]:
         return _batch(denoiser, sampler.chart, sampler.energy, key, sampler.noise, steps, sampler.temperature)
 
-    return draw_batches(batch, count, BATCH, seed=seed, calls=2 * steps * (1 + space.dimensions), report=report)
+    drawn = draw_batches(batch, count, BATCH, seed=seed, calls=2 * steps * (1 + space.dimensions), report=report)
+    return replace(drawn, calls=drawn.calls + tries * BATCH * 2 * steps * (1 + space.dimensions))
+
+
+def _guided(sampler: InternalSampler, toward: tuple[Restraint, ...], steps: int, seed: int) -> Guided:
+    """Pulled as early as serves best, by the weights of a batch each that is thrown away."""
+    chart, key = sampler.chart, jax.random.fold_in(jax.random.key(seed), 1)
+    found = []
+    for reach in reaches(toward):
+        denoiser = Guided(sampler.denoiser(), chart, jnp.asarray(reach), toward)
+        drawn, energies = _batch(denoiser, chart, sampler.energy, key, sampler.noise, steps, sampler.temperature)
+        wished = log_restraints(toward, chart.positions(drawn.x))
+        log_weights = jnp.where(drawn.upright, wished - energies - drawn.log_density, -jnp.inf)
+        share = jax.nn.softmax(jnp.nan_to_num(log_weights, nan=-jnp.inf))
+        found.append((float(1 / jnp.sum(share**2)), denoiser))
+    return max(found, key=lambda pair: pair[0])[1]
 
 
 @partial(jax.jit, static_argnums=(4, 5, 6))
 def _batch(
-    denoiser: InternalDenoiser,
+    denoiser: Denoiser,
     chart: Chart,
     energy: Energy,
     key: Array,

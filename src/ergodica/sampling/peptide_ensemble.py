@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from ergodica.errors import InputError
+from ergodica.sampling.guidance import Restraint, log_restraints
 from ergodica.sampling.internal import internal
 from ergodica.sampling.internal_sampler import STEPS, InternalSampler, draw_structures
 from ergodica.sampling.multistate import Thermal, mbar, thinned
@@ -69,7 +70,8 @@ class PeptideEnsemble:
         calls: evaluations of the energy, or of the network.
         weighted: weights; all alike for replica exchange.
         folded: share of what a sampler drew that was left out, because its steps were not one-to-one there.
-        log_weights: ln of Boltzmann factor over density, of a sampler.
+        log_weights: ln of Boltzmann factor over density, of a sampler; with that of restraints, if there are some.
+        log_restraints: ln of what restraints make of the Boltzmann factor.
         thermal: energy and heat capacity over the temperatures of the ladders.
     """
 
@@ -85,6 +87,7 @@ class PeptideEnsemble:
     weighted: Reweighted
     folded: float = 0.0
     log_weights: Float[np.ndarray, " S"] | None = None
+    log_restraints: Float[np.ndarray, " S"] | None = None
     thermal: Thermal | None = None
 
     @property
@@ -172,25 +175,30 @@ def draw_peptide(
     *,
     seed: int = 0,
     steps: int = STEPS,
+    toward: Sequence[Restraint] = (),
     report: Callable[[float], None] = lambda part: None,
 ) -> PeptideEnsemble:
     """Independent structures of a trained sampler, with the weights that make them the ensemble of its force field.
+
+    With restraints, samples are drawn where these wish them, and weights are those of the restrained ensemble.
 
     Args:
         sampler: trained.
         count: how many.
         seed: of the random numbers.
         steps: of Heun's rule, two evaluations each.
+        toward: restraints.
         report: is told what part is done.
     """
-    drawn = draw_structures(sampler, count, seed=seed, steps=steps, report=report)
+    drawn = draw_structures(sampler, count, seed=seed, steps=steps, toward=tuple(toward), report=report)
     positions = np.asarray(jax.jit(sampler.chart.positions)(drawn.x))
     volume = np.asarray(jax.jit(sampler.chart.log_volume)(drawn.x))
-    log_weights = -drawn.energies - drawn.log_density
+    wished = np.asarray(log_restraints(toward, jnp.asarray(positions)), float)
+    log_weights = wished - drawn.energies - drawn.log_density
     weighted = reweight(log_weights)
     energies = (drawn.energies + volume) * KB * sampler.temperature
     walker = np.arange(len(positions)) % PARTS
     return PeptideEnsemble(
         sampler.structure, sampler.temperature, positions, energies, walker, weighted.effective, 1.0, np.zeros(0),
-        drawn.calls, weighted, drawn.folded, log_weights,
+        drawn.calls, weighted, drawn.folded, log_weights, wished,
     )  # fmt: skip

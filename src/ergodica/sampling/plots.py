@@ -21,10 +21,19 @@ if TYPE_CHECKING:
     from ergodica.sampling.density_map import DensityMap
     from ergodica.sampling.flow import Samples
     from ergodica.sampling.multistate import Thermal
+    from ergodica.sampling.paths import Passage
     from ergodica.sampling.peptide_ensemble import PeptideEnsemble
     from ergodica.sampling.reweighting import Reweighted
 
-__all__ = ["plot_adsorption", "plot_backbone", "plot_ensemble", "plot_particles", "plot_thermal", "slab_cube"]
+__all__ = [
+    "plot_adsorption",
+    "plot_backbone",
+    "plot_ensemble",
+    "plot_particles",
+    "plot_passage",
+    "plot_thermal",
+    "slab_cube",
+]
 
 ACROSS = 4
 BINS = 36
@@ -120,6 +129,22 @@ def plot_backbone(ensemble: PeptideEnsemble) -> Figure:
     _levels(axes[len(residues)], ensemble)
     for axis in axes[len(residues) + 1 :]:
         axis.set_axis_off()
+    return figure
+
+
+def plot_passage(found: Passage) -> Figure:
+    """Energy along a path over the way gone, and how far its points are from both ends."""
+    figure = new_figure(7.0, 3.1)
+    energy, apart = figure.subplots(1, 2)
+    heat = KB * found.temperature
+    steps = np.diff(found.positions, axis=0)
+    way = np.append(0.0, np.cumsum(np.sqrt(np.mean(np.sum(steps**2, axis=-1), axis=-1))))
+    energy.plot(way, (found.energies - found.energies[0]) / heat, "o-", color=BLUE, markersize=3)
+    energy.set(xlabel="way / Å", ylabel="energy above the start / kT")
+    for values, color, name in ((found.rmsd[:, 0], BLUE, "from the start"), (found.rmsd[:, 1], ORANGE, "from the end")):
+        apart.plot(way, values, "o-", color=color, markersize=3, label=name)
+    apart.set(xlabel="way / Å", ylabel="RMSD / Å")
+    apart.legend(fontsize=8)
     return figure
 
 
