@@ -29,6 +29,11 @@ def test_wrong_numbers_are_noticed(monkeypatch):
     assert "float64: 1 of 32773 rows wrong" in check.figure
 
 
+def test_all_shipped_models_are_those_of_the_checksums():
+    check = doctor.weights_check()
+    assert check.passed, check.figure
+
+
 @pytest.mark.parametrize("bad", doctor.BAD_JAX)
 def test_broken_releases_are_named(monkeypatch, bad):
     monkeypatch.setattr(doctor, "version", lambda _: bad)

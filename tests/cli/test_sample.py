@@ -9,7 +9,7 @@ import pytest
 from rdkit import Chem
 
 from tests.cli.conftest import is_one_sentence
-from tests.sampling.conftest import chain_xml, four_atoms
+from tests.sampling.conftest import PEPTIDES, chain_xml, four_atoms
 
 
 @pytest.fixture
@@ -166,3 +166,49 @@ def test_bad_input(sample, arguments, hint):
     answer = sample(*arguments, "--json")
     assert answer.code == 2 and answer.out == ""
     assert is_one_sentence(answer.err) and hint in answer.err
+
+
+@pytest.mark.slow
+def test_a_sampler_draws_where_it_is_wished_to(sample, tmp_path):
+    wish = ("--toward", "dihedral:4,6,8,14=-80,30")
+    answer = sample("alanine-water", "--method", "diffusion", "--n", "128", *wish, "--json", "-o", "out")
+    assert answer.code == 0 and answer.json["toward"] == [wish[1]]
+    with np.load(tmp_path / "out" / "ensemble.npz", allow_pickle=False) as arrays:
+        phi = np.degrees(arrays["backbone/ALA2A"][:, 0])
+        assert (np.abs(phi + 80) < 60).mean() > 0.9
+        assert np.isfinite(arrays["log_weights"] - arrays["log_restraints"]).all()
+    assert "with its restraints" in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_restraints_without_a_sampler_are_refused(sample, tmp_path):
+    (tmp_path / "chain.pdb").write_text(four_atoms().text)
+    for arguments, hint in (
+        (("CO", "--toward", "gyration=3,1"), "samplers of one molecule"),
+        (("chain.pdb", "-f", "chain.xml", "--toward", "gyration=3,1"), "needs --method diffusion"),
+        (("hairpin", "--method", "diffusion", "--toward", "gyration=wide"), "can't be read"),
+    ):
+        answer = sample(*arguments)
+        assert answer.code == 2 and is_one_sentence(answer.err) and hint in answer.err
+
+
+def test_a_path_that_can_not_be_drawn_is_refused(ergodica, tmp_path):
+    (tmp_path / "chain.pdb").write_text(four_atoms().text)
+    for arguments, hint in (
+        (("chain.pdb", "chain.pdb", "-m", "hairpin"), "has 4 atoms"),
+        (("nowhere.pdb", "chain.pdb", "-m", "hairpin"), "nowhere.pdb"),
+        (("chain.pdb", "chain.pdb", "-m", "dw4"), "sampler"),
+    ):
+        answer = ergodica("path", *arguments, model=False)
+        assert answer.code == 2 and is_one_sentence(answer.err) and hint in answer.err
+
+
+@pytest.mark.slow
+def test_a_path_leads_from_one_fold_to_the_other(ergodica, tmp_path):
+    folds = (str(PEPTIDES / name) for name in ("hairpin.pdb", "helix.pdb"))
+    answer = ergodica("path", *folds, "-m", "hairpin", "--n", "7", "--json", "-o", "out", model=False)
+    assert answer.code == 0
+    points = answer.json["points"]
+    assert points[0]["rmsd_A"][0] < 0.01 and points[-1]["rmsd_A"][1] < 0.01 and len(points) >= 5
+    assert answer.json["barrier_kT"] > 5
+    assert (tmp_path / "out" / "path.pdb").read_text().count("MODEL") == len(points)
+    assert (tmp_path / "out" / "path.png").read_bytes()[:4] == b"\x89PNG"

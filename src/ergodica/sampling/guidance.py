@@ -28,7 +28,7 @@ ATOMS = {"distance": 2, "angle": 3, "dihedral": 4, "gyration": 0}
 """Kinds of properties, and how many atoms each is of (the radius of gyration is of all)."""
 
 
-LATE, EARLY = (1.2,), (2.5, 8.0)
+LATE, EARLY = (1.2,), (1.2, 2.5, 8.0)
 """Noise of an angle up to which it is pulled, rad. A distance is often met in several ways; pulling early would lose
 all but one of them, unseen by the weights; a dihedral angle is met in one, and what is rare must be chosen early."""
 OPPOSITE = 8
