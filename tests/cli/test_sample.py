@@ -42,6 +42,7 @@ def test_a_molecule_becomes_an_ensemble_and_a_folder(sample, tmp_path):
     assert again.code == 2 and is_one_sentence(again.err)
 
 
+@pytest.mark.slow
 def test_diffusion_draws_independent_conformers_with_weights(sample):
     answer = sample("CCO", "--n", "256", "--method", "diffusion", "--json")
     assert answer.code == 0

@@ -138,6 +138,7 @@ def test_an_untrained_sampler_is_uniform_in_the_plane():
     np.testing.assert_allclose(found, expected, atol=0.01)
 
 
+@pytest.mark.slow
 def test_weights_of_an_untrained_sampler_give_the_exact_free_energy():
     """Densities of samples are exact whatever the network is: the mean weight is the partition function."""
     sampler = replace(random_sampler(), params=fresh_params(SMALL, jax.random.key(0)))

@@ -150,6 +150,7 @@ def test_the_mirror_image_has_the_mirrored_score(lactic, places):
     np.testing.assert_allclose(jax.jit(other)(-places, 0.3), -found, rtol=2e-3, atol=2e-3)
 
 
+@pytest.mark.slow
 def test_the_order_of_rotors_is_of_no_consequence(lactic, places):
     order = np.array([2, 0, 3, 1])
     energy, torsions = lactic.energy, lactic.energy.torsions

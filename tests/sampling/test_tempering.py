@@ -89,6 +89,7 @@ def test_degenerate_weights_and_unmixed_ladders_give_no_average(ensemble):
         apart.average(apart.energies)
 
 
+@pytest.mark.slow
 def test_every_temperature_has_its_own_ensemble(glycolamide):
     energy, ladder = rigid_energy(glycolamide), Ladder(300.0, walkers=32)
     run = start_run(energy, 3, ladder, jax.random.key(0), 120)
