@@ -43,12 +43,13 @@ def free(sampler):
     return draw_peptide(sampler, 1024, seed=1, steps=12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("wish", "rare"),
     [
         ("dihedral:0,1,2,3=100,25", True),
-        pytest.param("distance:0,3=1.95,0.15", False, marks=pytest.mark.slow),
-        pytest.param("gyration=0.95,0.03", False, marks=pytest.mark.slow),
+        ("distance:0,3=1.95,0.15", False),
+        ("gyration=0.95,0.03", False),
     ],
 )
 def test_weights_are_those_of_the_restrained_ensemble(sampler, free, wish, rare):
@@ -86,7 +87,6 @@ def test_restrained_dihedral_angles_are_those_of_quadrature(sampler, chain):
     assert mean == pytest.approx(np.trapezoid(wished * np.sin(turn), turn) / np.trapezoid(wished, turn), abs=0.05)
 
 
-@pytest.mark.slow
 def test_two_restraints_hold_together(sampler):
     wishes = [read_restraint(text, 4) for text in ("dihedral:0,1,2,3=-90,20", "angle:0,1,2=108,4")]
     found = draw_peptide(sampler, 256, seed=4, steps=12, toward=wishes)

@@ -174,6 +174,7 @@ def test_the_order_of_rotors_is_of_no_consequence(lactic, places):
     np.testing.assert_allclose(found, jax.jit(one)(places, 0.3)[:, order], rtol=2e-3, atol=2e-3)
 
 
+@pytest.mark.slow
 def test_padding_changes_nothing(lactic, places):
     one = torsion_score(lactic, BETA, random_params(), SMALL)
     wider = jax.tree.map(jnp.asarray, widened(lactic, (8, 32, 192)))

@@ -88,6 +88,7 @@ def test_finetune_of_an_ensemble(trained, tmp_path):
     assert member(result.potential, 1).config == MODEL
 
 
+@pytest.mark.slow
 def test_posterior_is_not_finetuned(tmp_path):
     sharing = EnsembleConfig(MODEL, 2, varied=MODEL.last_layer)
     save_model(tmp_path / "posterior.safetensors", Potential.create(sharing))

@@ -137,6 +137,23 @@ def test_inactive_steps_change_nothing():
     assert all(np.array_equal(a, b) for a, b in zip(jax.tree.leaves(two), jax.tree.leaves(gaps), strict=True))
 
 
+def test_runs_of_any_length_and_rate_are_one_program():
+    """So that neither more epochs nor another rate are compiled anew."""
+    params = jax.tree.map(jnp.asarray, START)
+    state = TrainState(params, make_transformation(PLAIN).init(params), params, jnp.zeros((), jnp.int32), jnp.ones(()))
+    chunk = Chunk(np.zeros((2, 2), np.float32), np.zeros(2), np.ones(2, bool))
+
+    def program(options, steps):
+        rate = learning_rate(options, steps)
+        advance = make_chunk_step(quadratic, options, rate, trainable_mask(START, ()), 1)
+        return advance.func.lower(state, chunk, rate=rate).as_text()
+
+    cosine = replace(PLAIN, schedule="cosine", warmup=10)
+    known = program(cosine, 100)
+    assert known == program(cosine, 200) == program(replace(cosine, learning_rate=0.3, min_learning_rate=0.01), 100)
+    assert known != program(PLAIN, 100)
+
+
 def test_first_adam_step_is_the_rate():
     state, _ = stepped(PLAIN)
     assert np.asarray(state.params["params"]["a"]) == pytest.approx([3.9, -1.9], abs=1e-6)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -22,7 +23,7 @@ from ergodica.potentials.potential import (
 from ergodica.potentials.property import PropertyConfig
 from ergodica.system import Batch
 from ergodica.training.data import Chunk, Targets
-from ergodica.training.optimizer import make_transformation
+from ergodica.training.optimizer import LearningRate, make_transformation
 from ergodica.training.options import LossOptions, OptimizerOptions
 
 __all__ = [
@@ -133,7 +134,7 @@ def loss_and_errors(
 def make_chunk_step(
     loss_function: Callable[..., tuple[Array, Errors]],
     options: OptimizerOptions,
-    rate: Callable[[Array, Array], Array],
+    rate: LearningRate,
     trainable: Any,
     devices: int,
     members: int = 0,
@@ -143,7 +144,7 @@ def make_chunk_step(
     Args:
         loss_function: (params, batch, targets) → (loss, errors), and for an ensemble the number of the member, too.
         options: optimiser.
-        rate: learning rate by step and factor (`learning_rate`).
+        rate: learning rate by step and factor.
         trainable: tree of 0/1 factors on the updates (frozen parameters have 0).
         devices: size of the device axis; the gradient is the mean over those that hold data.
         members: of an ensemble, whose parameters have a leading axis; 0 for a single model.
@@ -160,7 +161,9 @@ def make_chunk_step(
         # a device that only fills the step counts for nothing
         return losses.sum() / jnp.maximum(errors.batches.sum(), 1.0), jax.tree.map(jnp.sum, errors)
 
-    def update(state: TrainState, batch: Batch, targets: Targets, *member: Array) -> tuple[TrainState, Errors]:
+    def update(
+        rate: LearningRate, state: TrainState, batch: Batch, targets: Targets, *member: Array
+    ) -> tuple[TrainState, Errors]:
         (_, errors), gradient = jax.value_and_grad(batch_loss, has_aux=True)(state.params, batch, targets, *member)
         gradient = jax.tree.map(lambda g, m: g * m, gradient, trainable)
         updates, optimizer = transformation.update(gradient, state.optimizer, state.params)
@@ -170,13 +173,13 @@ def make_chunk_step(
         ema = jax.tree.map(lambda e, p: e + (1 - decay) * (p - e), state.ema, params)  # exact where p = e
         return TrainState(params, optimizer, ema, state.step + 1, state.rate_factor), errors
 
-    def update_each(state: TrainState, batch: Batch, targets: Targets) -> tuple[TrainState, Errors]:
+    def update_each(rate: LearningRate, state: TrainState, batch: Batch, targets: Targets) -> tuple[TrainState, Errors]:
         """Every member as if it were alone with the batch: own loss, own clipping, own moments."""
 
         def one(own: tuple[Any, Any, Any, Array]) -> tuple[tuple[Any, Any, Any], Errors]:
             params, optimizer, ema, number = own
             before = TrainState(params, optimizer, ema, state.step, state.rate_factor)
-            after, errors = update(before, batch, targets, number)
+            after, errors = update(rate, before, batch, targets, number)
             return (after.params, after.optimizer, after.ema), errors
 
         many = state.params, state.optimizer, state.ema, jnp.arange(members)
@@ -186,16 +189,19 @@ def make_chunk_step(
 
     step = update_each if members else update
 
-    def body(state: TrainState, part: Chunk) -> tuple[TrainState, Any]:
-        found = jax.eval_shape(step, state, part.batch, part.targets)[1]
+    def body(rate: LearningRate, state: TrainState, part: Chunk) -> tuple[TrainState, Any]:
+        found = jax.eval_shape(step, rate, state, part.batch, part.targets)[1]
         nothing = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), found)
-        return jax.lax.cond(part.active, lambda s: step(s, part.batch, part.targets), lambda s: (s, nothing), state)
+        return jax.lax.cond(
+            part.active, lambda s: step(rate, s, part.batch, part.targets), lambda s: (s, nothing), state
+        )
 
-    def run(state: TrainState, chunk: Chunk) -> tuple[TrainState, Errors]:
-        state, errors = jax.lax.scan(body, state, chunk)
+    @partial(jax.jit, donate_argnums=0)
+    def run(state: TrainState, chunk: Chunk, rate: LearningRate) -> tuple[TrainState, Errors]:
+        state, errors = jax.lax.scan(partial(body, rate), state, chunk)
         return state, jax.tree.map(jnp.sum, errors)
 
-    return jax.jit(run, donate_argnums=0)
+    return partial(run, rate=rate)
 
 
 def make_evaluate(

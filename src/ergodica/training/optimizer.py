@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 import jax
@@ -14,7 +14,7 @@ from jaxtyping import Array, Float
 
 from ergodica.training.options import OptimizerOptions
 
-__all__ = ["learning_rate", "make_transformation", "orthogonalize"]
+__all__ = ["LearningRate", "learning_rate", "make_transformation", "orthogonalize"]
 
 # quintic Newton-Schulz iteration that takes every singular value to about 1 in five rounds (Jordan et al. 2024)
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
@@ -24,20 +24,47 @@ MOMENTUM = 0.95
 MUON_RMS = 0.2
 
 
-def learning_rate(options: OptimizerOptions, total_steps: int) -> Callable[[Array, Array], Array]:
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class LearningRate:
     """Learning rate by step and plateau factor, never below the floor (but for the very first step of a warm-up).
 
-    Warm-up, over a tenth of the run at most; then constant or a cosine from peak to floor over the rest of the run.
+    Its numbers are data of the compiled step, so that runs of another length or rate are not compiled anew.
+
+    Attributes:
+        peak: after the warm-up.
+        floor: at the end of a cosine.
+        warmup: steps from 0 to the peak.
+        rest: steps after that.
+        cosine: whether it falls from peak to floor over the rest, or stays.
     """
-    peak, floor = options.learning_rate, options.min_learning_rate
+
+    peak: Float[Array, ""] | float
+    floor: Float[Array, ""] | float
+    warmup: Float[Array, ""] | float
+    rest: Float[Array, ""] | float
+    cosine: bool = field(metadata={"static": True})
+
+    def __call__(self, step: Array, factor: Array) -> Array:
+        """At a step."""
+        after = jnp.asarray(self.peak)
+        if self.cosine:
+            part = jnp.clip((step - self.warmup) / self.rest, 0.0, 1.0)
+            after = self.floor + 0.5 * (self.peak - self.floor) * (1 + jnp.cos(jnp.pi * part))
+        rate = jnp.where(step < self.warmup, self.peak * step / jnp.maximum(self.warmup, 1.0), after)
+        return jnp.maximum(rate * factor, self.floor * (step > 0))
+
+
+def learning_rate(options: OptimizerOptions, total_steps: int) -> LearningRate:
+    """Warm-up, over a tenth of the run at most; then constant, or a cosine over the rest of the run."""
     warmup = min(options.warmup, total_steps // 10)
-    rest = max(total_steps - warmup, 1)
-    if options.schedule == "cosine":
-        after = optax.cosine_decay_schedule(peak, rest, alpha=floor / peak)
-    else:
-        after = optax.constant_schedule(peak)
-    schedule = optax.join_schedules([optax.linear_schedule(0.0, peak, max(warmup, 1)), after], [warmup])
-    return lambda step, factor: jnp.maximum(schedule(step) * factor, floor * (step > 0))
+    return LearningRate(
+        peak=options.learning_rate,
+        floor=options.min_learning_rate,
+        warmup=float(warmup),
+        rest=float(max(total_steps - warmup, 1)),
+        cosine=options.schedule == "cosine",
+    )
 
 
 def make_transformation(options: OptimizerOptions) -> optax.GradientTransformation:
