@@ -24,9 +24,9 @@ from ergodica.sampling.internal_training import (
     states_of,
     train_internal,
 )
-from ergodica.sampling.peptide_ensemble import PeptideOptions, draw_peptide, sample_peptide
+from ergodica.sampling.peptide_ensemble import PeptideOptions, _gathered, draw_peptide, sample_peptide
 from ergodica.sampling.peptides import atom_names, backbone_angles, pdb_bytes, read_peptide, read_states, write_xtc
-from ergodica.sampling.replica_md import Dynamics, continue_replicas, start_replicas
+from ergodica.sampling.replica_md import Dynamics, Walked, continue_replicas, start_replicas
 from ergodica.sampling.reweighting import bennett, reweight
 from ergodica.sampling.tempering import Ladder
 from ergodica.training.loop import run_task
@@ -71,6 +71,19 @@ def test_replica_exchange_gives_the_exact_ensemble(chain, ensemble):
     energy, error = ensemble.average(ensemble.energies)
     height = np.asarray(chain.energy.terms(jnp.asarray(ensemble.positions))["torsions"]).mean()
     assert abs(energy - height - 2.5 * HEAT) < 4 * error + 0.03 * HEAT  # five springs, the volume element aside
+
+
+def test_rungs_with_nothing_in_common_leave_the_lowest(chain, ensemble):
+    """Of energies so far apart that they say nothing of each other, nothing that was met at the lowest is lost."""
+    ladder = Ladder(walkers=2)
+    energies = (
+        np.random.default_rng(0).normal(size=(9, ladder.rungs, 2)) * 0.01 + 90.0 * np.arange(ladder.rungs)[:, None]
+    )
+    walked = Walked(np.broadcast_to(chain.positions, (*energies.shape, 4, 3)), energies, np.zeros(ladder.rungs - 1))
+    found = _gathered(chain, ladder, [walked, walked], (10.0, 1.0, 1), 0)
+    assert len(found.energies) == 2 * 9 * 2 and found.energies.max() < 1
+    np.testing.assert_allclose(found.thermal.temperatures, [300.0])
+    assert len(ensemble.thermal.temperatures) == 21 and ensemble.thermal.temperatures[4] == pytest.approx(390.0)
 
 
 def test_dynamics_that_blow_up_say_so(chain):

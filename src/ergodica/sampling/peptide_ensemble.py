@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
 
-from ergodica.errors import InputError
+from ergodica.errors import InputError, WorkFailed
 from ergodica.sampling.guidance import Restraint, log_restraints
 from ergodica.sampling.internal import internal
 from ergodica.sampling.internal_sampler import STEPS, InternalSampler, draw_structures
@@ -147,20 +147,24 @@ def _gathered(
 ) -> PeptideEnsemble:
     """Structures of all rungs that count alike at the lowest temperature, ladder by ladder."""
     energies = np.concatenate([one.energies for one in found])
-    known = mbar(energies, ladder.temperatures)
+    try:
+        known = mbar(energies, ladder.temperatures)
+    except WorkFailed:  # rungs apart say nothing of each other: the lowest is what there is
+        known = mbar(energies[:, :1], ladder.temperatures[:1])
     walker, step, rung = np.nonzero(thinned(known.log_weights(ladder.temperature), seed).transpose(2, 0, 1))
     kept = np.concatenate([one.positions for one in found])[step, rung, walker]
     exchanged = np.mean([one.exchanged for one in found], axis=0)
     effective, mixing, calls = figures
     return PeptideEnsemble(
         peptide.text, ladder.temperature, kept, energies[step, rung, walker], walker, effective, mixing, exchanged,
-        calls, reweight(np.zeros(len(kept))), thermal=known.thermal(_between(ladder)),
+        calls, reweight(np.zeros(len(kept))), thermal=known.thermal(_between(known.temperatures)),
     )  # fmt: skip
 
 
-def _between(ladder: Ladder) -> Float[np.ndarray, " T"]:
+def _between(rungs: Float[np.ndarray, " K"]) -> Float[np.ndarray, " T"]:
     """Temperatures from the lowest to the highest, three between any two rungs, K."""
-    return ladder.temperature * ladder.ratio ** np.linspace(0, ladder.rungs - 1, 4 * (ladder.rungs - 1) + 1)
+    places = np.linspace(0, len(rungs) - 1, 4 * (len(rungs) - 1) + 1)
+    return np.asarray(np.exp(np.interp(places, np.arange(len(rungs)), np.log(rungs))))
 
 
 def _turning(peptide: Peptide, positions: Float[np.ndarray, "*S N 3"]) -> Float[np.ndarray, "*S T"]:
