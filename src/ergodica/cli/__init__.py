@@ -97,7 +97,7 @@ VERBS = {
     ),
     "path": (
         "Likely structures between two of a molecule, out of its sampler.",
-        "ergodica path hairpin.pdb helix.pdb -m hairpin -o folding",
+        "ergodica path data/peptides/hairpin.pdb data/peptides/helix.pdb -m hairpin -o folding",
     ),
     "density": (
         "Where an atom is upon a slab, with sites, populations and free energies.",

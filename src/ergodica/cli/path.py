@@ -10,7 +10,7 @@ from cyclopts import Parameter
 
 from ergodica.cli.common import SHARED, Shared
 from ergodica.cli.failures import DONE
-from ergodica.cli.output import emit, say
+from ergodica.cli.output import emit, progress, say
 from ergodica.errors import InputError
 
 if TYPE_CHECKING:
@@ -54,7 +54,10 @@ def path(
 
     began = perf_counter()
     sampler = load_internal(model)
-    found = passage(sampler, _ends(sampler, (start, end)), n)
+    ends = _ends(sampler, (start, end))
+    with progress(common) as bar:
+        task = bar.add_task("path", total=100)
+        found = passage(sampler, ends, n, report=lambda part: bar.update(task, completed=round(100 * part)))
     record = {**_record(model, found), "seconds": perf_counter() - began}
     if common.output is not None:
         _write(common, sampler, found, record)

@@ -138,28 +138,30 @@ def draw_structures(
         toward: what is wished for.
         report: is told what part is done.
     """
-    space, tries = sampler.chart.space, len(reaches(toward)) if toward else 0
-    denoiser = _guided(sampler, toward, steps, seed) if toward else sampler.denoiser()
+    cost = 2 * steps * (1 + sampler.chart.space.dimensions)
+    denoiser, tried = _guided(sampler, toward, steps, seed) if toward else (sampler.denoiser(), 0)
 
     def batch(key: Array) -> tuple[Drawn, Array]:
         return _batch(denoiser, sampler.chart, sampler.energy, key, sampler.noise, steps, sampler.temperature)
 
-    drawn = draw_batches(batch, count, BATCH, seed=seed, calls=2 * steps * (1 + space.dimensions), report=report)
-    return replace(drawn, calls=drawn.calls + tries * BATCH * 2 * steps * (1 + space.dimensions))
+    drawn = draw_batches(batch, count, BATCH, seed=seed, calls=cost, report=report)
+    return replace(drawn, calls=drawn.calls + tried * cost)
 
 
-def _guided(sampler: InternalSampler, toward: tuple[Restraint, ...], steps: int, seed: int) -> Guided:
-    """Pulled as early as serves best, by the weights of a batch each that is thrown away."""
+def _guided(sampler: InternalSampler, toward: tuple[Restraint, ...], steps: int, seed: int) -> tuple[Guided, int]:
+    """Pulled as early as serves best, by the weights of a batch each that is thrown away; how many were tried."""
     chart, key = sampler.chart, jax.random.fold_in(jax.random.key(seed), 1)
+    choices = [Guided(sampler.denoiser(), chart, jnp.asarray(reach), toward) for reach in reaches(toward)]
+    if len(choices) == 1:
+        return choices[0], 0
     found = []
-    for reach in reaches(toward):
-        denoiser = Guided(sampler.denoiser(), chart, jnp.asarray(reach), toward)
+    for denoiser in choices:
         drawn, energies = _batch(denoiser, chart, sampler.energy, key, sampler.noise, steps, sampler.temperature)
         wished = log_restraints(toward, chart.positions(drawn.x))
         log_weights = jnp.where(drawn.upright, wished - energies - drawn.log_density, -jnp.inf)
         share = jax.nn.softmax(jnp.nan_to_num(log_weights, nan=-jnp.inf))
         found.append((float(1 / jnp.sum(share**2)), denoiser))
-    return max(found, key=lambda pair: pair[0])[1]
+    return max(found, key=lambda pair: pair[0])[1], BATCH * len(choices)
 
 
 @partial(jax.jit, static_argnums=(4, 5, 6))

@@ -6,6 +6,7 @@ Shirts and Chodera 2008 (doi:10.1063/1.2978177), for states of one energy at sev
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -61,7 +62,7 @@ class Multistate:
         low, high = self.temperatures.min(), self.temperatures.max()
         if not low * (1 - EDGE) <= temperature <= high * (1 + EDGE):
             raise InputError(f"The ladder goes from {low:g} to {high:g} K: nothing is known of {temperature:g} K.")
-        found = -self.energies / (KB * temperature) - self._log_mixture()
+        found = -self.energies / (KB * temperature) - self._log_mixture
         return found - logsumexp(found)
 
     def thermal(self, temperatures: Float[np.ndarray, " T"]) -> Thermal:
@@ -80,6 +81,7 @@ class Multistate:
         error, spread_error = _error(self.energies, weights), _error(spread, weights)
         return mean, error, float((weights * spread).sum()), spread_error
 
+    @cached_property
     def _log_mixture(self) -> Float[np.ndarray, "S K W"]:
         """ln of the density of all that was met together, per exp(-E/kT) of the first rung over its Z."""
         count = self.energies.size / len(self.temperatures)

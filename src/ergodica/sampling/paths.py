@@ -7,6 +7,7 @@ point with its energy and density.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -23,7 +24,6 @@ from ergodica.sampling.flow import Undone, carried, flow, flow_back
 from ergodica.sampling.internal_sampler import STEPS, InternalSampler, log_boltzmann
 from ergodica.sampling.noise import Noise
 from ergodica.sampling.solvers import Denoiser
-from ergodica.units import KB
 
 __all__ = ["Passage", "line", "passage", "superposed"]
 
@@ -53,7 +53,11 @@ class Passage:
 
 
 def passage(
-    sampler: InternalSampler, ends: Float[np.ndarray, "2 N 3"], points: int = 21, steps: int = STEPS
+    sampler: InternalSampler,
+    ends: Float[np.ndarray, "2 N 3"],
+    points: int = 21,
+    steps: int = STEPS,
+    report: Callable[[float], None] = lambda part: None,
 ) -> Passage:
     """Structures between two.
 
@@ -62,6 +66,7 @@ def passage(
         ends: two structures of it, Å.
         points: how many structures at the most, the ends among them.
         steps: of Heun's rule.
+        report: is told what part of the way is done, 0 to 1.
 
     Raises:
         InputError: fewer than three points, or the ends have other atoms.
@@ -79,16 +84,15 @@ def passage(
                 f"Structure {number + 1} is none that the sampler could have drawn (it comes out {off:.2g} away): "
                 "take one of its own samples, or relax it."
             )
+    report(0.4)
     parts = _spread(sampler, undone.start, points, steps)
+    report(0.7)
     between = line(chart, undone.start, jnp.asarray(parts))
-    x, density, weights, positions = _weighed(
-        denoiser, chart, sampler.energy, between, noise, steps, sampler.temperature
-    )
-    volume = np.asarray(chart.log_volume(x), float)
-    heat = KB * sampler.temperature
-    energies = heat * (volume - np.asarray(weights, float) - np.asarray(density, float))
-    placed, rmsd = _turned(np.asarray(positions, float), ends)
-    return Passage(sampler.temperature, placed, energies, np.asarray(density), np.asarray(weights), rmsd)
+    found = _weighed(denoiser, chart, sampler.energy, between, noise, steps, sampler.temperature)
+    positions, energies, density, weights = (np.asarray(part, float) for part in found)
+    placed, rmsd = _turned(positions, ends)
+    report(1.0)
+    return Passage(sampler.temperature, placed, energies, density, weights, rmsd)
 
 
 def line(chart: Chart, ends: Float[Array, "2 D"], parts: Float[Array, " P"]) -> Float[Array, "P D"]:
@@ -169,8 +173,9 @@ def _weighed(
     temperature: float,
 ) -> tuple[Array, Array, Array, Array]:
     drawn = flow(denoiser, chart.space, start, noise=noise, steps=steps)
+    positions = chart.positions(drawn.x)
     weights = log_boltzmann(chart, energy, temperature, drawn.x) - drawn.log_density
-    return drawn.x, drawn.log_density, weights, chart.positions(drawn.x)
+    return positions, energy(positions), drawn.log_density, weights
 
 
 def superposed(
