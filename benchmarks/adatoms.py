@@ -27,11 +27,11 @@ from ase import Atoms
 
 from ergodica.elements import SYMBOLS
 from ergodica.files import atomic_write
-from ergodica.sampling.adatom_sampler import AdatomSampler, adatom_log_density, draw_adatoms, load_adatoms
-from ergodica.sampling.alloys import AlloyOptions, alloys, random_slab, relaxed
-from ergodica.sampling.density_map import DensityMap, MapOptions, draw_states, energies_at, energy_map
-from ergodica.sampling.reweighting import reweight
-from ergodica.sampling.surfaces import surface_of, visitor
+from ergodica.sampling.diffusion.reweighting import reweight
+from ergodica.sampling.energies.surfaces import surface_of, visitor
+from ergodica.sampling.samplers.adatoms.alloys import AlloyOptions, alloys, random_slab, relaxed
+from ergodica.sampling.samplers.adatoms.sampler import AdatomSampler, adatom_log_density, draw_adatoms, load_adatoms
+from ergodica.sampling.walks.density_map import DensityMap, MapOptions, draw_states, energies_at, energy_map
 from ergodica.units import KB
 
 HELD_OUT = (("Cu", "Pd"), ("Ag", "Pt"), ("Ni", "Au"))

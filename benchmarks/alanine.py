@@ -27,11 +27,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from ergodica.files import atomic_write
-from ergodica.sampling.flow import flow_density
-from ergodica.sampling.internal_sampler import STEPS, InternalSampler, load_internal, log_boltzmann
+from ergodica.sampling.diffusion.flow import flow_density
+from ergodica.sampling.diffusion.reweighting import bennett, reweight
 from ergodica.sampling.peptide_ensemble import PeptideEnsemble, draw_peptide
 from ergodica.sampling.peptides import backbone_angles
-from ergodica.sampling.reweighting import bennett, reweight
+from ergodica.sampling.samplers.molecule.sampler import STEPS, InternalSampler, load_internal, log_boltzmann
 from ergodica.units import KB, KCAL_PER_MOL
 
 SEEDS, BINS, BOOTSTRAPS, CHECKED = 3, 18, 200, 512

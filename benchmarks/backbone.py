@@ -21,10 +21,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from ergodica.files import atomic_write
-from ergodica.sampling.go import GoField, read_backbone
-from ergodica.sampling.internal_sampler import load_internal
+from ergodica.sampling.energies.go import GoField, read_backbone
+from ergodica.sampling.energies.terms import angle, dihedral, ends, length
 from ergodica.sampling.peptide_ensemble import draw_peptide
-from ergodica.sampling.terms import angle, dihedral, ends, length
+from ergodica.sampling.samplers.molecule.sampler import load_internal
 from ergodica.units import KB, KCAL_PER_MOL
 
 SEEDS, FOLDED = 3, 2.0

@@ -27,12 +27,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from ergodica.files import atomic_write
-from ergodica.sampling.energy_sampler import EnergySampler, draw_from_energy, load_energy_sampler
-from ergodica.sampling.energy_training import EnergyData, EnergyTraining, train_from_energy
-from ergodica.sampling.flow import flow_density
-from ergodica.sampling.internal_network import InternalNetworkConfig
-from ergodica.sampling.reweighting import bennett, reweight
-from ergodica.sampling.targets import ANALYTIC, GaussianMixture, ManyWells, MuellerBrown
+from ergodica.sampling.diffusion.flow import flow_density
+from ergodica.sampling.diffusion.reweighting import bennett, reweight
+from ergodica.sampling.energies.analytic import ANALYTIC, GaussianMixture, ManyWells, MuellerBrown
+from ergodica.sampling.samplers.analytic.sampler import EnergySampler, draw_from_energy, load_energy_sampler
+from ergodica.sampling.samplers.analytic.training import EnergyData, EnergyTraining, train_from_energy
+from ergodica.sampling.samplers.molecule.network import InternalNetworkConfig
 from ergodica.training.options import OptimizerOptions, RunOptions
 
 SEEDS, CHECKED, STEPS = 3, 1024, 20

@@ -25,10 +25,10 @@ from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist, pdist
 
 from ergodica.files import atomic_write
-from ergodica.sampling.hamiltonian import Walk, walk
-from ergodica.sampling.particle_sampler import draw_particles, load_particles
-from ergodica.sampling.reweighting import reweight
-from ergodica.sampling.targets import Particles
+from ergodica.sampling.diffusion.reweighting import reweight
+from ergodica.sampling.energies.analytic import Particles
+from ergodica.sampling.samplers.particles.sampler import draw_particles, load_particles
+from ergodica.sampling.walks.hamiltonian import Walk, walk
 
 SEEDS, COMPARED, BINS = 3, 512, 100
 REFERENCE = Walk(chains=256, settling=400, records=100, stride=10)

@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 
 from ergodica.files import atomic_write
-from ergodica.sampling.internal_sampler import BATCH, InternalSampler, load_internal
 from ergodica.sampling.peptide_ensemble import PeptideOptions, draw_peptide, sample_peptide
 from ergodica.sampling.peptides import read_peptide
+from ergodica.sampling.samplers.molecule.sampler import BATCH, InternalSampler, load_internal
 
 STEPS = (15, 20, 250)
 

@@ -25,12 +25,12 @@ import jax
 import numpy as np
 
 from ergodica.files import atomic_write
+from ergodica.sampling.coordinates.torsions import rigid_rotors
+from ergodica.sampling.diffusion.reweighting import reweight
 from ergodica.sampling.molecules import Molecule, read_molecule
-from ergodica.sampling.references import read_names, references
-from ergodica.sampling.reweighting import reweight
-from ergodica.sampling.tempering import Ladder, continue_run, start_run
-from ergodica.sampling.torsion_sampler import draw, load_sampler
-from ergodica.sampling.torsions import rigid_rotors
+from ergodica.sampling.samplers.torsions.sampler import draw, load_sampler
+from ergodica.sampling.walks.references import read_names, references
+from ergodica.sampling.walks.tempering import Ladder, continue_run, start_run
 from ergodica.units import KB, KCAL_PER_MOL
 
 BINS = 36

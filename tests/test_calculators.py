@@ -16,9 +16,9 @@ from ase.optimize import BFGS
 from ase.stress import full_3x3_to_voigt_6_stress
 
 from ergodica.calculators import Calculator
-from ergodica.checkpoint import save_model
 from ergodica.errors import InputError, WorkFailed
 from ergodica.potentials import EnergyScale, Info, Potential, ViSNetConfig
+from ergodica.potentials.modelfile import save_model
 from ergodica.prediction import predict
 
 SMALL = ViSNetConfig(hidden=16, layers=2, heads=4, num_rbf=8, cutoff=3.5)

@@ -10,9 +10,9 @@ import pytest
 
 from ergodica import check as checking
 from ergodica.check import check_model, dimer_curves
-from ergodica.checkpoint import save_model
 from ergodica.cli import main
 from ergodica.errors import InputError
+from ergodica.potentials.modelfile import save_model
 from ergodica.potentials.potential import Potential
 from ergodica.report.probes import default_structures
 from tests.helpers.small import small_potential

@@ -15,7 +15,11 @@ from ergodica import load, predict
 from ergodica.dft.learned import load_functional, shipped_functionals
 from ergodica.dft.training import KIND, FunctionalTraining
 from ergodica.potentials import shipped
-from ergodica.sampling import adatom_training, energy_training, internal_training, particle_training, torsion_training
+from ergodica.sampling.samplers.adatoms import training as adatoms
+from ergodica.sampling.samplers.analytic import training as analytic
+from ergodica.sampling.samplers.molecule import training as one_molecule
+from ergodica.sampling.samplers.particles import training as particles
+from ergodica.sampling.samplers.torsions import training as torsions
 from ergodica.training import read_config
 from ergodica.training.options import model_kind, parse_task, read_toml
 
@@ -58,11 +62,11 @@ def test_functional_examples_are_valid(path):
 
 
 SAMPLERS = {
-    adatom_training.KIND: adatom_training.AdatomTraining,
-    energy_training.KIND: energy_training.EnergyTraining,
-    internal_training.KIND: internal_training.InternalTraining,
-    particle_training.KIND: particle_training.ParticleTraining,
-    torsion_training.KIND: torsion_training.SamplerTraining,
+    adatoms.KIND: adatoms.AdatomTraining,
+    analytic.KIND: analytic.EnergyTraining,
+    one_molecule.KIND: one_molecule.InternalTraining,
+    particles.KIND: particles.ParticleTraining,
+    torsions.KIND: torsions.SamplerTraining,
 }
 
 

@@ -22,7 +22,6 @@ from rich.progress import track
 
 from ergodica.dynamics.engine import Engine
 from ergodica.dynamics.options import MDOptions
-from ergodica.dynamics.trajectory import Frame
 from ergodica.elements import COVALENT_RADII
 from ergodica.errors import WorkFailed
 from ergodica.files import atomic_write, read_structures
@@ -32,6 +31,7 @@ from ergodica.properties.eos import scaled
 from ergodica.properties.evaluation import Evaluate, evaluator
 from ergodica.properties.harmonic import supercell_multiples
 from ergodica.system import Labels, System
+from ergodica.trajectories.frame import Frame
 from ergodica.units import EV_PER_A3_IN_GPA
 
 TIMESTEP, LOOK_EVERY, GROUP = 2.0, 25, 10

@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from ergodica.files import atomic_write
-from ergodica.sampling.go import BENDS, BONDS, Backbone, read_backbone
-from ergodica.sampling.internal import Tree, placed
+from ergodica.sampling.coordinates.internal import Tree, placed
+from ergodica.sampling.energies.go import BENDS, BONDS, Backbone, read_backbone
 
 PSI_OMEGA_PHI = (-45.0, 180.0, -60.0)
 

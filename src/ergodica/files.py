@@ -161,7 +161,7 @@ def read_structures(
             for system in systems:
                 _require(system, needs, ())
         elif file.suffix == ".h5":
-            from ergodica.dynamics.hdf5 import read_hdf5
+            from ergodica.trajectories.hdf5 import read_hdf5
 
             systems = [frame.system for frame in read_hdf5(file, parse_slice(selection or ":", file))]
             for system in systems:
@@ -187,7 +187,7 @@ def read_atoms(path: str | Path) -> list[Atoms]:
     file, selection = _split_selection(str(path))
     _check_file(file)
     if file.suffix == ".h5":
-        from ergodica.dynamics.hdf5 import read_hdf5
+        from ergodica.trajectories.hdf5 import read_hdf5
 
         return [frame.to_ase() for frame in read_hdf5(file, parse_slice(selection or ":", file))]
     if file.suffix == ".npz":

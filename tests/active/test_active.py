@@ -13,11 +13,11 @@ from ergodica.active import ActiveConfig, learn_actively, read_active_config
 from ergodica.active import loop as rounds_module
 from ergodica.active.loop import labeller_of
 from ergodica.active.options import ExploreOptions, RoundOptions, SelectOptions, TeacherOptions
-from ergodica.checkpoint import load_model
 from ergodica.errors import InputError, WorkFailed
 from ergodica.files import write_structures
 from ergodica.potentials import ViSNetConfig
 from ergodica.potentials.ensemble import EnsembleConfig
+from ergodica.potentials.modelfile import load_model
 from ergodica.system import System
 from ergodica.training.options import DataOptions, OptimizerOptions, RunOptions, TrainConfig
 

@@ -10,9 +10,9 @@ import pytest
 from ase.build import bulk, molecule
 from ase.io import write
 
-from ergodica.checkpoint import save_model
 from ergodica.cli import main
 from ergodica.potentials import EnergyScale, Info, Potential, ViSNetConfig
+from ergodica.potentials.modelfile import save_model
 
 
 class Answer(NamedTuple):

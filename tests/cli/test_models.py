@@ -12,7 +12,7 @@ from ergodica import load, predict
 from ergodica.dft.learned import shipped_functionals
 from ergodica.potentials import shipped
 from ergodica.potentials.importing import import_checkpoint
-from ergodica.sampling.sampler_file import shipped_samplers
+from ergodica.sampling.diffusion.sampler_file import shipped_samplers
 from ergodica.system import System
 from tests.cli.conftest import is_one_sentence
 from tests.helpers.golden import m3gnet_state, visnet_state

@@ -8,8 +8,8 @@ from ase.build import molecule
 from ase.calculators.emt import EMT
 from ase.io import read, write
 
-from ergodica.checkpoint import load_model, save_model
 from ergodica.potentials import EnergyScale, Info, Potential
+from ergodica.potentials.modelfile import load_model, save_model
 from tests.cli.conftest import is_one_sentence
 
 

@@ -17,9 +17,9 @@ import pytest
 from ase.build import bulk, molecule
 from ase.calculators.emt import EMT
 
-from ergodica.checkpoint import save_model
 from ergodica.datasets import TEACHERS, Teacher, label
 from ergodica.errors import InputError
+from ergodica.potentials.modelfile import save_model
 from ergodica.prediction import predict
 from ergodica.system import System
 from tests.helpers.small import small_potential

@@ -12,10 +12,11 @@ import pytest
 from ergodica.dft import run
 from ergodica.dft.atomic_reference import fit_linear, fit_quadratic
 from ergodica.dft.basis import DensityBasis
+from ergodica.dft.functionals import energy
 from ergodica.dft.layout import Layout, Radial, index_table, tabulated
 from ergodica.dft.learned import FunctionalConfig, LearnedFunctional, fresh_functional, load_functional, save_functional
 from ergodica.dft.minimize import MinimizeOptions
-from ergodica.dft.molecule import energy, make_molecule
+from ergodica.dft.molecule import make_molecule
 from ergodica.dft.network import NetworkConfig
 from ergodica.dft.properties import forces, hirshfeld_charges, quadrupole
 from ergodica.dft.run import DensityOptions, minimize_density

@@ -22,11 +22,12 @@ from ergodica.dynamics import md
 from ergodica.dynamics.engine import Engine, momenta_at
 from ergodica.dynamics.options import MDOptions
 from ergodica.dynamics.restart import restart_path
-from ergodica.dynamics.trajectory import Frame, open_trajectory
 from ergodica.errors import WorkFailed
 from ergodica.files import read_structures
 from ergodica.potentials import EnergyScale
 from ergodica.system import Labels, System
+from ergodica.trajectories.frame import Frame
+from ergodica.trajectories.writers import open_trajectory
 
 ARGON = load("lj", sigma=3.4, epsilon=0.0104, cutoff=6.5, onset=6.0)
 COLD = MDOptions(ensemble="nve", temperature=40.0, timestep=2.0, precision="float64")

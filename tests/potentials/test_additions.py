@@ -16,7 +16,6 @@ from ase.build import bulk, molecule
 
 import ergodica.potentials
 from ergodica import load, predict
-from ergodica.checkpoint import load_model, save_model
 from ergodica.errors import InputError
 from ergodica.neighbors import Capacity, find_edges, pack
 from ergodica.nn.geometry import edge_vectors, safe_norm
@@ -24,6 +23,7 @@ from ergodica.nn.narrow import narrowed, within
 from ergodica.potentials import EnergyScale, add, combine, dispersion, with_core, with_dispersion
 from ergodica.potentials.combine import member
 from ergodica.potentials.dispersion import FUNCTIONALS, D3Config
+from ergodica.potentials.modelfile import load_model, save_model
 from ergodica.potentials.potential import atom_energies, derivatives, narrow_width
 from ergodica.potentials.property import PropertyConfig
 from ergodica.system import System

@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 
 from ergodica import Calculator, predict
-from ergodica.checkpoint import load_model, read_header, save_model
+from ergodica.checkpoint import read_header
 from ergodica.errors import InputError
 from ergodica.potentials import EnergyScale, Info, Potential, ViSNetConfig
 from ergodica.potentials.combine import combine, member
 from ergodica.potentials.ensemble import Calibration, EnsembleConfig
+from ergodica.potentials.modelfile import load_model, save_model
 from tests.helpers.small import random_crystal, random_molecule, small_potential
 
 pytestmark = pytest.mark.usefixtures("x64")

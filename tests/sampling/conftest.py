@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ergodica.sampling.amber import AmberField
-from ergodica.sampling.internal import tree
+from ergodica.sampling.coordinates.internal import tree
+from ergodica.sampling.energies.amber import AmberField
+from ergodica.sampling.energies.terms import packed
 from ergodica.sampling.peptides import Peptide
-from ergodica.sampling.terms import packed
 from ergodica.units import KJ_PER_MOL
 
 PEPTIDES = Path(__file__).parents[2] / "data" / "peptides"

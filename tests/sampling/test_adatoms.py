@@ -17,16 +17,22 @@ from hypothesis import strategies as st
 
 from ergodica import load
 from ergodica.errors import InputError
-from ergodica.sampling.adatom_network import AdatomNetworkConfig
-from ergodica.sampling.adatom_sampler import AdatomSampler, adatom_log_density, draw_adatoms, load_adatoms, save_adatoms
-from ergodica.sampling.adatom_score import Above, AdatomDenoiser, fresh_params
-from ergodica.sampling.adatom_training import AdatomData, AdatomTask, AdatomTraining, known
 from ergodica.sampling.adsorption import AdatomOptions, adsorb
-from ergodica.sampling.alloys import AlloyOptions, alloys
-from ergodica.sampling.density_map import MapOptions, draw_states, energies_at, energy_map
-from ergodica.sampling.noise import Noise
-from ergodica.sampling.reweighting import reweight
-from ergodica.sampling.surfaces import Surface, surface_height, surface_of, visitor
+from ergodica.sampling.diffusion.noise import Noise
+from ergodica.sampling.diffusion.reweighting import reweight
+from ergodica.sampling.energies.surfaces import Surface, surface_height, surface_of, visitor
+from ergodica.sampling.samplers.adatoms.alloys import AlloyOptions, alloys
+from ergodica.sampling.samplers.adatoms.network import AdatomNetworkConfig
+from ergodica.sampling.samplers.adatoms.sampler import (
+    AdatomSampler,
+    adatom_log_density,
+    draw_adatoms,
+    load_adatoms,
+    save_adatoms,
+)
+from ergodica.sampling.samplers.adatoms.score import Above, AdatomDenoiser, fresh_params
+from ergodica.sampling.samplers.adatoms.training import AdatomData, AdatomTask, AdatomTraining, known
+from ergodica.sampling.walks.density_map import MapOptions, draw_states, energies_at, energy_map
 from ergodica.training.loop import run_task
 from ergodica.training.options import OptimizerOptions, RunOptions
 from ergodica.units import KB

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from ergodica.errors import InputError
-from ergodica.sampling.energies import energy_from_tree, energy_kind
-from ergodica.sampling.openmm_xml import read_openmm
-from ergodica.sampling.terms import dihedral
+from ergodica.sampling.energies.by_kind import energy_from_tree, energy_kind
+from ergodica.sampling.energies.openmm_xml import read_openmm
+from ergodica.sampling.energies.terms import dihedral
 from ergodica.units import KJ_PER_MOL
 from tests.sampling.conftest import PEPTIDES, chain_xml
 

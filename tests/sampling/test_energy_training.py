@@ -10,19 +10,19 @@ import numpy as np
 import pytest
 
 from ergodica.errors import InputError
-from ergodica.sampling.diffusion_equation import Boundary, density_residuals, score_residuals
-from ergodica.sampling.energy_sampler import (
+from ergodica.sampling.diffusion.noise import Noise
+from ergodica.sampling.diffusion.reweighting import reweight
+from ergodica.sampling.energies.analytic import ANALYTIC, GaussianMixture
+from ergodica.sampling.samplers.analytic.diffusion_equation import Boundary, density_residuals, score_residuals
+from ergodica.sampling.samplers.analytic.sampler import (
     KIND,
     draw_from_energy,
     fresh_energy_sampler,
     load_energy_sampler,
     save_energy_sampler,
 )
-from ergodica.sampling.energy_training import EnergyData, EnergyTask, EnergyTraining, train_from_energy
-from ergodica.sampling.internal_network import InternalNetworkConfig
-from ergodica.sampling.noise import Noise
-from ergodica.sampling.reweighting import reweight
-from ergodica.sampling.targets import ANALYTIC, GaussianMixture
+from ergodica.sampling.samplers.analytic.training import EnergyData, EnergyTask, EnergyTraining, train_from_energy
+from ergodica.sampling.samplers.molecule.network import InternalNetworkConfig
 from ergodica.training.options import OptimizerOptions, RunOptions, model_kind
 
 SMALL = InternalNetworkConfig(hidden=16, blocks=1)

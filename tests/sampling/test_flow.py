@@ -7,15 +7,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ergodica.sampling.flow import flow, flow_density
-from ergodica.sampling.landscape import landscape
-from ergodica.sampling.likelihood import log_density
+from ergodica.sampling.coordinates.landscape import landscape
+from ergodica.sampling.diffusion.flow import flow, flow_density
+from ergodica.sampling.diffusion.likelihood import log_density
+from ergodica.sampling.diffusion.noise import Noise
+from ergodica.sampling.diffusion.reweighting import reweight
+from ergodica.sampling.energies.analytic import GaussianMixture
 from ergodica.sampling.molecules import read_molecule
-from ergodica.sampling.noise import Noise
-from ergodica.sampling.reweighting import reweight
+from ergodica.sampling.samplers.torsions.score import NOISE, torsion_score
 from ergodica.sampling.spaces import Centred, Euclidean, Torus
-from ergodica.sampling.targets import GaussianMixture
-from ergodica.sampling.torsion_score import NOISE, torsion_score
 from ergodica.units import KB
 
 MIXTURE = GaussianMixture((0.7, 0.3), ((-1.5,), (3.5,)), (1.0, 0.5))

@@ -12,8 +12,8 @@ from scipy.spatial.transform import Rotation
 
 from ergodica.checkpoint import load_tree, save_tree
 from ergodica.errors import InputError
-from ergodica.sampling.energies import energy_from_tree, energy_kind
-from ergodica.sampling.go import GoField, GoStrength, read_backbone, two_state
+from ergodica.sampling.energies.by_kind import energy_from_tree, energy_kind
+from ergodica.sampling.energies.go import GoField, GoStrength, read_backbone, two_state
 from ergodica.sampling.peptides import backbone_angles, read_peptide
 
 pytestmark = pytest.mark.usefixtures("x64")

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 
 from ergodica.errors import InputError, WorkFailed
-from ergodica.sampling.chart import chart_of
-from ergodica.sampling.guidance import Restraint, log_restraints, read_restraint
-from ergodica.sampling.internal import internal, placed
-from ergodica.sampling.internal_network import InternalNetworkConfig, fresh_internal
-from ergodica.sampling.internal_sampler import InternalSampler
-from ergodica.sampling.noise import Noise
-from ergodica.sampling.paths import line, passage, superposed
+from ergodica.sampling.coordinates.chart import chart_of
+from ergodica.sampling.coordinates.internal import internal, placed
+from ergodica.sampling.diffusion.noise import Noise
 from ergodica.sampling.peptide_ensemble import draw_peptide
+from ergodica.sampling.samplers.molecule.guidance import Restraint, log_restraints, read_restraint
+from ergodica.sampling.samplers.molecule.network import InternalNetworkConfig, fresh_internal
+from ergodica.sampling.samplers.molecule.paths import line, passage, superposed
+from ergodica.sampling.samplers.molecule.sampler import InternalSampler
 from ergodica.units import KB
 from tests.sampling.test_internal_sampler import exact
 

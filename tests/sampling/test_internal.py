@@ -13,10 +13,10 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import shortest_path
 
 from ergodica.errors import InputError
-from ergodica.sampling.chart import chart_of
-from ergodica.sampling.internal import distant, internal, log_volume, placed, tree
-from ergodica.sampling.internal_network import InternalDenoiser, InternalNetworkConfig, fresh_internal
+from ergodica.sampling.coordinates.chart import chart_of
+from ergodica.sampling.coordinates.internal import distant, internal, log_volume, placed, tree
 from ergodica.sampling.peptides import read_peptide
+from ergodica.sampling.samplers.molecule.network import InternalDenoiser, InternalNetworkConfig, fresh_internal
 from ergodica.units import KB
 from tests.sampling.conftest import PEPTIDES
 

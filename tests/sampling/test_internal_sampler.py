@@ -11,12 +11,15 @@ import pytest
 from ase.io import read
 
 from ergodica.errors import InputError, WorkFailed
-from ergodica.sampling.bootstrap import Bootstrap
-from ergodica.sampling.chart import chart_of
-from ergodica.sampling.internal import internal
-from ergodica.sampling.internal_network import InternalNetworkConfig
-from ergodica.sampling.internal_sampler import draw_structures, load_internal, save_internal
-from ergodica.sampling.internal_training import (
+from ergodica.sampling.coordinates.chart import chart_of
+from ergodica.sampling.coordinates.internal import internal
+from ergodica.sampling.diffusion.reweighting import bennett, reweight
+from ergodica.sampling.peptide_ensemble import PeptideOptions, _gathered, draw_peptide, sample_peptide
+from ergodica.sampling.peptides import atom_names, backbone_angles, pdb_bytes, read_peptide, read_states, write_xtc
+from ergodica.sampling.samplers.molecule.bootstrap import Bootstrap
+from ergodica.sampling.samplers.molecule.network import InternalNetworkConfig
+from ergodica.sampling.samplers.molecule.sampler import draw_structures, load_internal, save_internal
+from ergodica.sampling.samplers.molecule.training import (
     InternalData,
     InternalTask,
     InternalTraining,
@@ -24,11 +27,8 @@ from ergodica.sampling.internal_training import (
     states_of,
     train_internal,
 )
-from ergodica.sampling.peptide_ensemble import PeptideOptions, _gathered, draw_peptide, sample_peptide
-from ergodica.sampling.peptides import atom_names, backbone_angles, pdb_bytes, read_peptide, read_states, write_xtc
-from ergodica.sampling.replica_md import Dynamics, Walked, continue_replicas, start_replicas
-from ergodica.sampling.reweighting import bennett, reweight
-from ergodica.sampling.tempering import Ladder
+from ergodica.sampling.walks.replica_md import Dynamics, Walked, continue_replicas, start_replicas
+from ergodica.sampling.walks.tempering import Ladder
 from ergodica.training.loop import run_task
 from ergodica.training.options import OptimizerOptions, RunOptions
 from ergodica.units import KB
@@ -144,7 +144,7 @@ def test_a_run_in_pieces_gives_the_same_bits_and_a_file(chain, ensemble, tmp_pat
 
 @pytest.mark.slow
 def test_a_sampler_learns_from_the_energy_alone(chain, tmp_path, monkeypatch):
-    monkeypatch.setattr("ergodica.sampling.internal_training.read_peptide", lambda *_: chain)
+    monkeypatch.setattr("ergodica.sampling.samplers.molecule.training.read_peptide", lambda *_: chain)
     config = configuration(chain, tmp_path)
     how = Bootstrap(hottest=600.0, rungs=2, proposals=256, settling=500, walk=100, records=10)
     config = replace(config, data=replace(config.data, bootstrap=how))

@@ -9,14 +9,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ergodica.sampling.landscape import grid_angles, landscape
-from ergodica.sampling.marginals import factors, marginals, trios
+from ergodica.sampling.coordinates.landscape import grid_angles, landscape
+from ergodica.sampling.coordinates.torques import pull
 from ergodica.sampling.molecules import read_molecule
-from ergodica.sampling.torques import pull
-from ergodica.sampling.torsion_feed import widened
-from ergodica.sampling.torsion_network import TorsionNetworkConfig
-from ergodica.sampling.torsion_sampler import fresh_params
-from ergodica.sampling.torsion_score import torsion_score
+from ergodica.sampling.samplers.torsions.feed import widened
+from ergodica.sampling.samplers.torsions.marginals import factors, marginals, trios
+from ergodica.sampling.samplers.torsions.network import TorsionNetworkConfig
+from ergodica.sampling.samplers.torsions.sampler import fresh_params
+from ergodica.sampling.samplers.torsions.score import torsion_score
 from ergodica.units import KB
 
 BETA = 1 / (KB * 300)

@@ -11,7 +11,7 @@ import pytest
 from rdkit.Chem import rdForceFieldHelpers as fields
 
 from ergodica.errors import InputError
-from ergodica.sampling.mmff94 import MMFF94, Terms, mmff94
+from ergodica.sampling.energies.mmff94 import MMFF94, Terms, mmff94
 from ergodica.sampling.molecules import read_molecule
 from ergodica.units import KCAL_PER_MOL
 

@@ -7,8 +7,8 @@ import pytest
 from scipy.stats import gamma, kstest
 
 from ergodica.errors import InputError, WorkFailed
-from ergodica.sampling.multistate import mbar, thinned
-from ergodica.sampling.reweighting import bennett
+from ergodica.sampling.diffusion.reweighting import bennett
+from ergodica.sampling.walks.multistate import mbar, thinned
 from ergodica.units import KB
 
 TEMPERATURES = np.array([300.0, 390.0, 507.0, 659.0])

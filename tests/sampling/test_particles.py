@@ -10,26 +10,26 @@ import numpy as np
 import pytest
 
 from ergodica.errors import InputError, WorkFailed
-from ergodica.sampling.blurred_pairs import blurred_pairs
-from ergodica.sampling.hamiltonian import Walk, walk
-from ergodica.sampling.noise import Noise
-from ergodica.sampling.particle_network import ParticleNetworkConfig
-from ergodica.sampling.particle_sampler import (
+from ergodica.sampling.diffusion.noise import Noise
+from ergodica.sampling.energies.analytic import PARTICLES, DoubleWells, LennardJonesCluster
+from ergodica.sampling.samplers.particles.blurred_pairs import blurred_pairs
+from ergodica.sampling.samplers.particles.network import ParticleNetworkConfig
+from ergodica.sampling.samplers.particles.sampler import (
     ParticleSampler,
     draw_particles,
     load_particles,
     particles,
     save_particles,
 )
-from ergodica.sampling.particle_score import fresh_params
-from ergodica.sampling.particle_training import (
+from ergodica.sampling.samplers.particles.score import fresh_params
+from ergodica.sampling.samplers.particles.training import (
     KIND,
     ParticleData,
     ParticleTask,
     ParticleTraining,
 )
-from ergodica.sampling.targets import PARTICLES, DoubleWells, LennardJonesCluster
-from ergodica.sampling.torsion_sampler import load_sampler
+from ergodica.sampling.samplers.torsions.sampler import load_sampler
+from ergodica.sampling.walks.hamiltonian import Walk, walk
 from ergodica.training.loop import run_task
 from ergodica.training.options import OptimizerOptions, RunOptions, model_kind, parse_task
 

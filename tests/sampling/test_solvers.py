@@ -9,7 +9,7 @@ import pytest
 
 from ergodica.errors import InputError
 from ergodica.sampling import SOLVERS, Centred, Euclidean, Noise, log_density, sample
-from ergodica.sampling.targets import GaussianMixture
+from ergodica.sampling.energies.analytic import GaussianMixture
 
 MIXTURE = GaussianMixture((0.7, 0.3), ((-1.5,), (3.5,)), (1.0, 0.5))
 LINE = Euclidean((1,))

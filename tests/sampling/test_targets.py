@@ -7,7 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ergodica.sampling.targets import DoubleWells, GaussianMixture, LennardJonesCluster, ManyWells, MuellerBrown
+from ergodica.sampling.energies.analytic import (
+    DoubleWells,
+    GaussianMixture,
+    LennardJonesCluster,
+    ManyWells,
+    MuellerBrown,
+)
 
 pytestmark = pytest.mark.usefixtures("x64")
 

@@ -11,10 +11,10 @@ import pytest
 
 from ergodica.errors import InputError, WorkFailed
 from ergodica.sampling.conformers import SECTORS, ConformerOptions, sample_conformers
+from ergodica.sampling.coordinates.torsions import rigid_energy
+from ergodica.sampling.diffusion.reweighting import reweight
 from ergodica.sampling.molecules import read_molecule
-from ergodica.sampling.reweighting import reweight
-from ergodica.sampling.tempering import Ladder, continue_run, start_run
-from ergodica.sampling.torsions import rigid_energy
+from ergodica.sampling.walks.tempering import Ladder, continue_run, start_run
 from ergodica.units import KB
 
 POINTS = 48

@@ -9,18 +9,18 @@ import numpy as np
 import pytest
 
 from ergodica.errors import InputError
-from ergodica.sampling.landscape import landscape
+from ergodica.sampling.coordinates.landscape import landscape
 from ergodica.sampling.molecules import read_molecule
-from ergodica.sampling.references import _load, _save, draw_reference, pack, read_names, references
-from ergodica.sampling.tempering import Ladder
-from ergodica.sampling.torsion_network import TorsionNetworkConfig
-from ergodica.sampling.torsion_sampler import draw, load_sampler
-from ergodica.sampling.torsion_training import (
+from ergodica.sampling.samplers.torsions.network import TorsionNetworkConfig
+from ergodica.sampling.samplers.torsions.sampler import draw, load_sampler
+from ergodica.sampling.samplers.torsions.training import (
     KIND,
     MoleculeData,
     SamplerTask,
     SamplerTraining,
 )
+from ergodica.sampling.walks.references import _load, _save, draw_reference, pack, read_names, references
+from ergodica.sampling.walks.tempering import Ladder
 from ergodica.training.loop import run_task
 from ergodica.training.options import OptimizerOptions, RunOptions, model_kind, parse_task
 

@@ -9,9 +9,9 @@ import pytest
 from rdkit.Chem import rdMolTransforms
 
 from ergodica.errors import InputError
-from ergodica.sampling.mmff94 import mmff94
+from ergodica.sampling.coordinates.torsions import rigid_energy, rigid_rotors
+from ergodica.sampling.energies.mmff94 import mmff94
 from ergodica.sampling.molecules import read_molecule
-from ergodica.sampling.torsions import rigid_energy, rigid_rotors
 
 pytestmark = pytest.mark.usefixtures("x64")
 

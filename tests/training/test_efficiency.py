@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from ergodica.checkpoint import save_model
 from ergodica.errors import InputError
+from ergodica.potentials.modelfile import save_model
 from ergodica.training import efficiency
 from ergodica.training.efficiency import EfficiencyOptions, data_efficiency
 from tests.helpers.small import small_potential

@@ -9,11 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ergodica.checkpoint import load_model, save_model
 from ergodica.errors import InputError
 from ergodica.potentials import Potential
 from ergodica.potentials.combine import member
 from ergodica.potentials.ensemble import EnsembleConfig
+from ergodica.potentials.modelfile import load_model, save_model
 from ergodica.prediction import predict
 from ergodica.training import finetune, train
 from ergodica.training.loop import _Run

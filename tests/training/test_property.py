@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from ergodica.calculators import Calculator
-from ergodica.checkpoint import load_model, save_model
 from ergodica.errors import InputError
 from ergodica.potentials import load
 from ergodica.potentials.ensemble import EnsembleConfig
+from ergodica.potentials.modelfile import load_model, save_model
 from ergodica.potentials.property import PropertyConfig
 from ergodica.prediction import predict
 from ergodica.training import PropertyOptions, finetune

@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ergodica.checkpoint import load_model, save_model
 from ergodica.errors import InputError
+from ergodica.potentials.modelfile import load_model, save_model
 from ergodica.potentials.potential import EnergyScale, Info, Potential
 from ergodica.prediction import predict
 from ergodica.system import Labels

@@ -12,7 +12,6 @@ import numpy as np
 
 from ergodica.active.explore import Explored, explore
 from ergodica.active.options import ActiveConfig, RoundOptions, TeacherOptions
-from ergodica.checkpoint import load_model, save_model
 from ergodica.datasets.labels import label
 from ergodica.datasets.selection import choose
 from ergodica.datasets.teachers import Teacher
@@ -20,6 +19,7 @@ from ergodica.errors import InputError, WorkFailed
 from ergodica.files import atomic_write, read_lines, read_structures, write_structures
 from ergodica.potentials import load
 from ergodica.potentials.ensemble import EnsembleConfig
+from ergodica.potentials.modelfile import load_model, save_model
 from ergodica.potentials.potential import Potential
 from ergodica.prediction import predict
 from ergodica.system import Labels, System

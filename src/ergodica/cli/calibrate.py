@@ -49,9 +49,9 @@ def calibrate(
     if common.output is None:
         raise InputError("Say where to write the model, for example -o calibrated.safetensors.")
     common.start()
-    from ergodica.checkpoint import save_model
     from ergodica.potentials import load
     from ergodica.potentials.ensemble import EnsembleConfig
+    from ergodica.potentials.modelfile import save_model
     from ergodica.training.calibration import calibrate as library_calibrate
 
     systems = [item.system for item in read_items(data)]

@@ -83,7 +83,7 @@ def density(
         common.claim_folder(common.output)
     from ergodica.cli.inputs import read_items
     from ergodica.sampling.adsorption import AdatomOptions, adsorb
-    from ergodica.sampling.density_map import MapOptions
+    from ergodica.sampling.walks.density_map import MapOptions
 
     began = perf_counter()
     items = read_items([slab])

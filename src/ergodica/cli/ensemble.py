@@ -29,9 +29,9 @@ def ensemble(*models: str, name: str | None = None, common: Common = DEFAULTS) -
     if common.output is None:
         raise InputError("Say where to write the model, for example -o ensemble.safetensors.")
     output = common.claim(common.output)
-    from ergodica.checkpoint import save_model
     from ergodica.potentials import load
     from ergodica.potentials.combine import combine
+    from ergodica.potentials.modelfile import save_model
 
     members = [load(model) for model in models]
     _check_different(models, members)

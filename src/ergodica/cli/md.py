@@ -111,8 +111,8 @@ def md(  # noqa: PLR0913  one parameter an option
 
 def _claim(options: MDOptions, structures: int, common: Common) -> None:
     """Refuse to write over anything of an older run."""
-    from ergodica.dynamics.trajectory import paths_of
     from ergodica.dynamics.watch import uncertain_path
+    from ergodica.trajectories.writers import paths_of
 
     for path in paths_of(common.output, structures * options.replicas):
         assert path is not None, "the output has a default"

@@ -23,7 +23,7 @@ def list_(*, common: Common = DEFAULTS) -> None:
     from ergodica.checkpoint import read_header
     from ergodica.dft.learned import shipped_functionals
     from ergodica.potentials import shipped
-    from ergodica.sampling.sampler_file import shipped_samplers
+    from ergodica.sampling.diffusion.sampler_file import shipped_samplers
 
     records = []
     for name, path in (shipped() | shipped_functionals() | shipped_samplers()).items():
@@ -47,8 +47,8 @@ def show(name: str, /, *, common: Common = DEFAULTS) -> None:
     from ergodica.checkpoint import read_header
     from ergodica.dft.learned import FORMAT, shipped_functionals
     from ergodica.potentials import load
-    from ergodica.sampling.sampler_file import FORMAT as SAMPLER
-    from ergodica.sampling.sampler_file import shipped_samplers
+    from ergodica.sampling.diffusion.sampler_file import FORMAT as SAMPLER
+    from ergodica.sampling.diffusion.sampler_file import shipped_samplers
 
     path = (shipped_functionals() | shipped_samplers()).get(name, Path(name))
     header = read_header(path) if path.is_file() else {}
@@ -81,8 +81,8 @@ def import_(
     name
         Name on the card; the file's own by default.
     """
-    from ergodica.checkpoint import save_model
     from ergodica.potentials.importing import import_checkpoint
+    from ergodica.potentials.modelfile import save_model
 
     if common.output is None:
         raise InputError("Say where to write the model, for example -o model.safetensors.")
@@ -123,10 +123,10 @@ def add(
     """
     from dataclasses import replace
 
-    from ergodica.checkpoint import save_model
     from ergodica.potentials import add as add_terms
     from ergodica.potentials import load
     from ergodica.potentials.additions import CORE
+    from ergodica.potentials.modelfile import save_model
 
     if common.output is None:
         raise InputError("Say where to write the model, for example -o model.safetensors.")

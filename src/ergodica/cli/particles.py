@@ -12,8 +12,8 @@ from ergodica.cli.output import emit, progress, say
 from ergodica.errors import InputError
 
 if TYPE_CHECKING:
-    from ergodica.sampling.flow import Samples
-    from ergodica.sampling.reweighting import Reweighted
+    from ergodica.sampling.diffusion.flow import Samples
+    from ergodica.sampling.diffusion.reweighting import Reweighted
 
 __all__ = ["sample_particles"]
 
@@ -30,8 +30,8 @@ def sample_particles(name: str, n: int, model: str, common: Shared) -> int:
     Raises:
         InputError: the sampler is of another system.
     """
-    from ergodica.sampling.particle_sampler import draw_particles, load_particles
-    from ergodica.sampling.reweighting import reweight
+    from ergodica.sampling.diffusion.reweighting import reweight
+    from ergodica.sampling.samplers.particles.sampler import draw_particles, load_particles
 
     began = perf_counter()
     if n < 1:

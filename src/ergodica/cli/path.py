@@ -16,8 +16,8 @@ from ergodica.errors import InputError
 if TYPE_CHECKING:
     import numpy as np
 
-    from ergodica.sampling.internal_sampler import InternalSampler
-    from ergodica.sampling.paths import Passage
+    from ergodica.sampling.samplers.molecule.paths import Passage
+    from ergodica.sampling.samplers.molecule.sampler import InternalSampler
 
 __all__ = ["path"]
 
@@ -49,8 +49,8 @@ def path(
     common.start(check_output=False)
     if common.output is not None:
         common.claim_folder(common.output)
-    from ergodica.sampling.internal_sampler import load_internal
-    from ergodica.sampling.paths import passage
+    from ergodica.sampling.samplers.molecule.paths import passage
+    from ergodica.sampling.samplers.molecule.sampler import load_internal
 
     began = perf_counter()
     sampler = load_internal(model)

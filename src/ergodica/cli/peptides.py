@@ -74,10 +74,10 @@ def sample_peptides(molecule: str, call: PeptideCall, common: Shared) -> int:
 
 
 def _ensemble(molecule: str, call: PeptideCall, seed: int, report: Callable[[float], None]) -> PeptideEnsemble:
-    from ergodica.sampling.guidance import read_restraint
-    from ergodica.sampling.internal_sampler import load_internal
     from ergodica.sampling.peptide_ensemble import PeptideOptions, draw_peptide, sample_peptide
     from ergodica.sampling.peptides import read_peptide
+    from ergodica.sampling.samplers.molecule.guidance import read_restraint
+    from ergodica.sampling.samplers.molecule.sampler import load_internal
 
     options = PeptideOptions(call.n, call.temperature, seed)
     pdb = Path(molecule).suffix == ".pdb"

@@ -86,7 +86,7 @@ def sample(
         common.claim_folder(common.output)
     if toward and not is_peptide(molecule):
         raise InputError("--toward is for samplers of one molecule, such as alanine-vacuum.")
-    from ergodica.sampling.targets import PARTICLES
+    from ergodica.sampling.energies.analytic import PARTICLES
 
     if molecule in PARTICLES:
         if method != "diffusion":

@@ -32,11 +32,11 @@ def train(config: Path, /, *, resume: Flag = False, common: Common = DEFAULTS) -
     """
     common.start(check_output=False)
     from ergodica.dft import training as functionals
-    from ergodica.sampling import adatom_training as adatoms
-    from ergodica.sampling import energy_training as energies
-    from ergodica.sampling import internal_training as molecules
-    from ergodica.sampling import particle_training as particles
-    from ergodica.sampling import torsion_training as torsions
+    from ergodica.sampling.samplers.adatoms import training as adatoms
+    from ergodica.sampling.samplers.analytic import training as energies
+    from ergodica.sampling.samplers.molecule import training as molecules
+    from ergodica.sampling.samplers.particles import training as particles
+    from ergodica.sampling.samplers.torsions import training as torsions
     from ergodica.training import read_config
     from ergodica.training.options import model_kind
 

@@ -16,10 +16,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ergodica.dft.density import in_blocks
-from ergodica.dft.molecule import Molecule
+from ergodica.dft.molecule import Molecule, electrostatics
 from ergodica.errors import InputError
 
-__all__ = ["ENERGY_DENSITIES", "KINETIC", "XC", "Functional", "Semilocal"]
+__all__ = ["ENERGY_DENSITIES", "KINETIC", "XC", "Functional", "Semilocal", "energy", "energy_terms"]
 
 THINNEST = 1e-12
 """Density below which space counts as empty, electrons/Bohr³."""
@@ -48,6 +48,18 @@ class Functional(Protocol):
     def softness(self, molecule: Molecule) -> Callable[[Float[Array, " F"]], Float[Array, " F"]]:
         """A positive estimate of the inverse Hessian of the whole energy in natural coordinates, 1/Hartree."""
         ...
+
+
+def energy_terms(
+    coefficients: Float[Array, " F"], molecule: Molecule, functional: Functional
+) -> dict[str, Float[Array, ""]]:
+    """The terms of the total energy, Hartree: those of the functional and those of `electrostatics`."""
+    return functional.terms(coefficients, molecule) | electrostatics(coefficients, molecule)
+
+
+def energy(coefficients: Float[Array, " F"], molecule: Molecule, functional: Functional) -> Float[Array, ""]:
+    """Total energy, Hartree."""
+    return sum(energy_terms(coefficients, molecule, functional).values(), jnp.zeros((), coefficients.dtype))
 
 
 # ---------------------------------------------------------------------------------------------------- energy densities

@@ -1,9 +1,8 @@
-"""A molecule with the integrals over its density basis, and the total energy of a density in it."""
+"""A molecule with the integrals over its density basis, and the electrostatic energy of a density in it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
@@ -14,10 +13,7 @@ from ergodica.dft.basis import DensityBasis
 from ergodica.dft.grid import Grid, GridOptions, make_grid
 from ergodica.dft.natural import Fragments, Natural, find_fragments, from_natural, make_natural
 
-if TYPE_CHECKING:
-    from ergodica.dft.functionals import Functional
-
-__all__ = ["Molecule", "electron_normal", "electrostatics", "energy", "energy_terms", "make_molecule"]
+__all__ = ["Molecule", "electron_normal", "electrostatics", "make_molecule"]
 
 
 @jax.tree_util.register_dataclass
@@ -89,15 +85,3 @@ def electrostatics(coefficients: Float[Array, " F"], molecule: Molecule) -> dict
         "external": molecule.external @ coefficients,
         "nuclear": molecule.repulsion,
     }
-
-
-def energy_terms(
-    coefficients: Float[Array, " F"], molecule: Molecule, functional: Functional
-) -> dict[str, Float[Array, ""]]:
-    """The terms of the total energy, Hartree: those of the functional and those of `electrostatics`."""
-    return functional.terms(coefficients, molecule) | electrostatics(coefficients, molecule)
-
-
-def energy(coefficients: Float[Array, " F"], molecule: Molecule, functional: Functional) -> Float[Array, ""]:
-    """Total energy, Hartree."""
-    return sum(energy_terms(coefficients, molecule, functional).values(), jnp.zeros((), coefficients.dtype))

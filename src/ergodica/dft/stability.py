@@ -15,8 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ergodica.dft.functionals import Functional
-from ergodica.dft.molecule import Molecule, electron_normal, energy
+from ergodica.dft.functionals import Functional, energy
+from ergodica.dft.molecule import Molecule, electron_normal
 from ergodica.dft.natural import from_natural, to_natural
 
 __all__ = ["Curvature", "lowest_curvature"]

@@ -26,7 +26,6 @@ from ergodica.dynamics.motion import (
     make_block,
     physical_forces,
 )
-from ergodica.dynamics.trajectory import Frame
 from ergodica.errors import InputError, WorkFailed
 from ergodica.neighbors import (
     Capacity,
@@ -43,6 +42,7 @@ from ergodica.neighbors import (
 from ergodica.potentials.potential import Derivatives, ModelConfig, compiled_derivatives
 from ergodica.prediction import placed_params, scope
 from ergodica.system import Batch, Labels, System
+from ergodica.trajectories.frame import Frame
 from ergodica.units import FS, GPA, KB
 
 if TYPE_CHECKING:

@@ -18,10 +18,10 @@ from ergodica.dynamics.engine import Engine, Stretch
 from ergodica.dynamics.motion import Motion
 from ergodica.dynamics.options import MDOptions
 from ergodica.dynamics.restart import load_run, restart_path, save_run
-from ergodica.dynamics.trajectory import TrajectoryWriter, open_trajectory, paths_of
 from ergodica.dynamics.watch import Astray, UncertaintyWatch
 from ergodica.errors import InputError, WorkFailed
 from ergodica.system import System, as_systems
+from ergodica.trajectories.writers import TrajectoryWriter, open_trajectory, paths_of
 
 if TYPE_CHECKING:
     from ase import Atoms

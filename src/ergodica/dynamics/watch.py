@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ergodica.dynamics.options import MDOptions
-from ergodica.dynamics.trajectory import Frame, append_atoms
 from ergodica.errors import InputError, WorkFailed
 from ergodica.prediction import predict
 from ergodica.system import Labels
+from ergodica.trajectories.frame import Frame
+from ergodica.trajectories.writers import append_atoms
 from ergodica.uncertainty import require_spread
 
 if TYPE_CHECKING:

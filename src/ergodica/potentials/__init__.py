@@ -48,9 +48,9 @@ def load(name_or_path: str | Path, **parameters: Any) -> Potential:
     Raises:
         InputError: there is no such model, the file is damaged, or a parameter is unknown.
     """
-    from ergodica.checkpoint import load_model
     from ergodica.errors import InputError
     from ergodica.potentials.classical import CLASSICAL, classical
+    from ergodica.potentials.modelfile import load_model
 
     if str(name_or_path) in CLASSICAL:
         return classical(str(name_or_path), **parameters)

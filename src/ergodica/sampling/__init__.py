@@ -1,19 +1,20 @@
-"""Equilibrium ensembles.
+"""Equilibrium ensembles, with weights, densities and error bars.
 
-Of molecules in torsion space: reading, the force field MMFF94, replica exchange. Of an atom upon a surface: densities.
-By diffusion: targets, noise, solvers of the reverse process, likelihoods. Of all: weights.
+From below: `energies` whose ensembles are wanted; `coordinates` to draw molecules in; `walks`, which need no learning;
+`diffusion`, what all diffusion models share; `samplers`, a room for each kind that is trained. On top of them what is
+asked for: `conformers`, `peptide_ensemble` and `adsorption`, and their `plots`.
 """
 
 from ergodica.sampling.adsorption import AdatomOptions, Adsorption, adsorb
 from ergodica.sampling.conformers import ConformerOptions, Ensemble, sample_conformers
-from ergodica.sampling.likelihood import LogDensity, log_density
-from ergodica.sampling.mmff94 import MMFF94, mmff94
+from ergodica.sampling.coordinates.torsions import RigidEnergy, Torsions, rigid_energy
+from ergodica.sampling.diffusion.likelihood import LogDensity, log_density
+from ergodica.sampling.diffusion.noise import Noise
+from ergodica.sampling.diffusion.reweighting import Reweighted, pareto_shape, reweight
+from ergodica.sampling.diffusion.solvers import SOLVERS, sample
+from ergodica.sampling.energies.mmff94 import MMFF94, mmff94
 from ergodica.sampling.molecules import Molecule, read_molecule
-from ergodica.sampling.noise import Noise
-from ergodica.sampling.reweighting import Reweighted, pareto_shape, reweight
-from ergodica.sampling.solvers import SOLVERS, sample
 from ergodica.sampling.spaces import Centred, Euclidean
-from ergodica.sampling.torsions import RigidEnergy, Torsions, rigid_energy
 
 __all__ = [
     "MMFF94",

@@ -12,8 +12,11 @@ from scipy.special import logsumexp
 
 from ergodica.elements import SYMBOLS
 from ergodica.errors import InputError
-from ergodica.sampling.adatom_sampler import adatom_log_density, draw_adatoms, load_adatoms
-from ergodica.sampling.density_map import (
+from ergodica.sampling.diffusion.flow import Samples
+from ergodica.sampling.diffusion.reweighting import Reweighted, reweight
+from ergodica.sampling.energies.surfaces import Surface, surface_height, surface_of, visitor
+from ergodica.sampling.samplers.adatoms.sampler import adatom_log_density, draw_adatoms, load_adatoms
+from ergodica.sampling.walks.density_map import (
     DensityMap,
     MapOptions,
     energy_map,
@@ -21,9 +24,6 @@ from ergodica.sampling.density_map import (
     map_of_densities,
     map_of_energies,
 )
-from ergodica.sampling.flow import Samples
-from ergodica.sampling.reweighting import Reweighted, reweight
-from ergodica.sampling.surfaces import Surface, surface_height, surface_of, visitor
 from ergodica.system import System
 from ergodica.units import KB
 

@@ -13,14 +13,14 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from ergodica.errors import InputError, WorkFailed
-from ergodica.sampling.landscape import landscape
-from ergodica.sampling.mmff94 import Variant
+from ergodica.sampling.coordinates.landscape import landscape
+from ergodica.sampling.coordinates.torsions import rigid_energy, rigid_rotors
+from ergodica.sampling.diffusion.reweighting import Reweighted, reweight
+from ergodica.sampling.energies.mmff94 import Variant
 from ergodica.sampling.molecules import Molecule, Rotor
-from ergodica.sampling.reweighting import Reweighted, reweight
-from ergodica.sampling.statistics import FOLDED, MIXED, error_of_mean, judged
-from ergodica.sampling.tempering import Ladder, Tempered, continue_run, start_run
-from ergodica.sampling.torsion_sampler import draw, load_sampler
-from ergodica.sampling.torsions import rigid_energy, rigid_rotors
+from ergodica.sampling.samplers.torsions.sampler import draw, load_sampler
+from ergodica.sampling.walks.statistics import FOLDED, MIXED, error_of_mean, judged
+from ergodica.sampling.walks.tempering import Ladder, Tempered, continue_run, start_run
 from ergodica.units import KB
 
 __all__ = ["SECTORS", "ConformerOptions", "Ensemble", "Family", "sample_conformers"]

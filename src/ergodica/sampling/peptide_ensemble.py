@@ -11,15 +11,15 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from ergodica.errors import InputError, WorkFailed
-from ergodica.sampling.guidance import Restraint, log_restraints
-from ergodica.sampling.internal import internal
-from ergodica.sampling.internal_sampler import STEPS, InternalSampler, draw_structures
-from ergodica.sampling.multistate import Thermal, mbar, thinned
+from ergodica.sampling.coordinates.internal import internal
+from ergodica.sampling.diffusion.reweighting import Reweighted, reweight
 from ergodica.sampling.peptides import Peptide, backbone_angles
-from ergodica.sampling.replica_md import Dynamics, Walked, continue_replicas, start_replicas
-from ergodica.sampling.reweighting import Reweighted, reweight
-from ergodica.sampling.statistics import FOLDED, MIXED, error_of_mean, judged
-from ergodica.sampling.tempering import Ladder, check_temperature
+from ergodica.sampling.samplers.molecule.guidance import Restraint, log_restraints
+from ergodica.sampling.samplers.molecule.sampler import STEPS, InternalSampler, draw_structures
+from ergodica.sampling.walks.multistate import Thermal, mbar, thinned
+from ergodica.sampling.walks.replica_md import Dynamics, Walked, continue_replicas, start_replicas
+from ergodica.sampling.walks.statistics import FOLDED, MIXED, error_of_mean, judged
+from ergodica.sampling.walks.tempering import Ladder, check_temperature
 from ergodica.units import KB
 
 __all__ = ["PeptideEnsemble", "PeptideOptions", "draw_peptide", "sample_peptide"]

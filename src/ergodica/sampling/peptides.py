@@ -14,11 +14,11 @@ from jaxtyping import Float, Int
 
 from ergodica.errors import InputError
 from ergodica.files import read_atoms
-from ergodica.sampling.energies import Energy
-from ergodica.sampling.go import two_state
-from ergodica.sampling.internal import Tree, tree
-from ergodica.sampling.openmm_xml import read_openmm
-from ergodica.sampling.terms import dihedral
+from ergodica.sampling.coordinates.internal import Tree, tree
+from ergodica.sampling.energies.by_kind import Energy
+from ergodica.sampling.energies.go import two_state
+from ergodica.sampling.energies.openmm_xml import read_openmm
+from ergodica.sampling.energies.terms import dihedral
 
 __all__ = ["Peptide", "backbone_angles", "read_peptide", "read_states"]
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.spatial.distance import pdist
 
+from ergodica.cube import cube_bytes
 from ergodica.properties.plots import BLUE, GREY, ORANGE, new_figure
 from ergodica.units import BOHR, KB
 
@@ -18,12 +19,12 @@ if TYPE_CHECKING:
 
     from ergodica.sampling.adsorption import Adsorption
     from ergodica.sampling.conformers import Ensemble
-    from ergodica.sampling.density_map import DensityMap
-    from ergodica.sampling.flow import Samples
-    from ergodica.sampling.multistate import Thermal
-    from ergodica.sampling.paths import Passage
+    from ergodica.sampling.diffusion.flow import Samples
+    from ergodica.sampling.diffusion.reweighting import Reweighted
     from ergodica.sampling.peptide_ensemble import PeptideEnsemble
-    from ergodica.sampling.reweighting import Reweighted
+    from ergodica.sampling.samplers.molecule.paths import Passage
+    from ergodica.sampling.walks.density_map import DensityMap
+    from ergodica.sampling.walks.multistate import Thermal
 
 __all__ = [
     "plot_adsorption",
@@ -250,8 +251,6 @@ def _plane(axis: Axes, slab: Atoms, found: DensityMap) -> None:
 
 def slab_cube(slab: Atoms, found: DensityMap) -> bytes:
     """The density of an atom above a slab as a Gaussian cube file, 1/Bohr³."""
-    from ergodica.dft.cube import cube_bytes
-
     points, lattice = found.points / BOHR, np.asarray(found.surface.lattice) / BOHR
     axes = np.zeros((3, 3))
     axes[:2, :2] = lattice / np.array(points.shape[:2])[:, None]

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ergodica.checkpoint import load_model
 from ergodica.errors import InputError
 from ergodica.files import atomic_write
 from ergodica.potentials import load
+from ergodica.potentials.modelfile import load_model
 from ergodica.potentials.property import PropertyConfig
 from ergodica.prediction import predict
 from ergodica.system import System

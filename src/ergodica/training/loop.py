@@ -211,7 +211,7 @@ def train(
         WorkFailed: the loss is not finite, or the disk is full (the last checkpoint stands).
         KeyboardInterrupt: after Ctrl-C, with the checkpoint written.
     """
-    from ergodica.checkpoint import load_model
+    from ergodica.potentials.modelfile import load_model
 
     outcome = run_task(lambda: PotentialTask(config, splits), config.output, resume, overwrite, report)
     return TrainResult(**vars(outcome), potential=load_model(outcome.checkpoint))

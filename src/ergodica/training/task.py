@@ -130,13 +130,13 @@ class PotentialTask:
 
     def save(self, path: Path, params: Any, errors: dict[str, float]) -> None:
         """Write the potential with its card."""
-        from ergodica.checkpoint import save_model
+        from ergodica.potentials.modelfile import save_model
 
         save_model(path, replace(self.potential, params=params, info=self._card(errors)))
 
     def load(self, path: Path) -> Any:
         """Parameters out of a model file."""
-        from ergodica.checkpoint import load_model
+        from ergodica.potentials.modelfile import load_model
 
         return load_model(path).params
 

@@ -1,0 +1,1 @@
+"""What all diffusion models share: noise, solvers, densities, weights, and what their training minimises."""

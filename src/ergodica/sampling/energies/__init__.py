@@ -1,0 +1,1 @@
+"""Energies whose ensembles are wanted: analytic ones, force fields, a frozen surface."""

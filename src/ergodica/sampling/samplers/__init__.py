@@ -1,0 +1,1 @@
+"""Trained samplers, a room for each kind: its network, its score, its file, its training."""

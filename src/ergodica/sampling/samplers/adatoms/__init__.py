@@ -1,0 +1,1 @@
+"""An atom above a surface of any alloy, without its energy."""

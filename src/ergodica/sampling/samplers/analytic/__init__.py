@@ -1,0 +1,1 @@
+"""Analytic targets from the energy alone: adjoint matching and physics-informed diffusion."""

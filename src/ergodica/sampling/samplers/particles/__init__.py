@@ -1,0 +1,1 @@
+"""Alike particles, such as Lennard-Jones clusters, from the energy alone."""

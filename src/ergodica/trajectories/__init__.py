@@ -1,0 +1,1 @@
+"""Trajectories: frames, and the files they are in."""
