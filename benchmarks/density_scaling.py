@@ -49,7 +49,7 @@ def orbital_free(path: str, functional: str) -> dict[str, Any]:
 
 
 def kohn_sham(path: str) -> dict[str, Any]:
-    from ergodica.dft.reference import kohn_sham_solver
+    from ergodica.dft.labels.reference import kohn_sham_solver
     from ergodica.files import read_structures
 
     began = time.perf_counter()

@@ -20,8 +20,8 @@ import numpy as np
 
 from ergodica import load
 from ergodica.dft.evaluation import evaluate_functional
-from ergodica.dft.labelfile import read_labels
-from ergodica.dft.labels import Conformer
+from ergodica.dft.labels.conformer import Conformer
+from ergodica.dft.labels.file import read_labels
 from ergodica.dft.run import DensityOptions
 from ergodica.prediction import predict
 from ergodica.units import KCAL_PER_MOL

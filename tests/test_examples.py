@@ -12,8 +12,8 @@ import pytest
 from ase.build import molecule
 
 from ergodica import load, predict
-from ergodica.dft.learned import load_functional, shipped_functionals
-from ergodica.dft.training import KIND, FunctionalTraining
+from ergodica.dft.learned.functional import load_functional, shipped_functionals
+from ergodica.dft.learned.training import KIND, FunctionalTraining
 from ergodica.potentials import shipped
 from ergodica.sampling.samplers.adatoms import training as adatoms
 from ergodica.sampling.samplers.analytic import training as analytic

@@ -50,6 +50,7 @@ def _rooms(depth: int, inside: str = "") -> dict[str, set[str]]:
     [
         pytest.param(IMPORTS, id="modules"),
         pytest.param(_rooms(1), id="rooms"),
+        pytest.param(_rooms(2, "dft."), id="rooms of dft"),
         pytest.param(_rooms(2, "sampling."), id="rooms of sampling"),
         pytest.param(_rooms(3, "sampling.samplers."), id="samplers"),
     ],

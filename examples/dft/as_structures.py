@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from ergodica.archives import parse_slice
-from ergodica.dft.labelfile import read_labels
+from ergodica.dft.labels.file import read_labels
 from ergodica.files import write_structures
 
 

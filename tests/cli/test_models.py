@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ergodica import load, predict
-from ergodica.dft.learned import shipped_functionals
+from ergodica.dft.learned.functional import shipped_functionals
 from ergodica.potentials import shipped
 from ergodica.potentials.importing import import_checkpoint
 from ergodica.sampling.diffusion.sampler_file import shipped_samplers

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from ase.io.cube import read_cube_data
 
-from ergodica.dft import integrals
-from ergodica.dft.basis import DensityBasis
 from ergodica.dft.cube import write_cube
-from ergodica.dft.density import BLOCK, density_and_gradient, in_blocks
-from ergodica.dft.grid import GridOptions, make_grid
+from ergodica.dft.gaussians import integrals
+from ergodica.dft.gaussians.basis import DensityBasis
+from ergodica.dft.gaussians.density import BLOCK, density_and_gradient, in_blocks
+from ergodica.dft.gaussians.grid import GridOptions, make_grid
 
 pytestmark = pytest.mark.usefixtures("x64")
 

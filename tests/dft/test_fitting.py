@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ergodica.dft.fitting import FitSystem, Projected, fit_densities
+from ergodica.dft.labels.fitting import FitSystem, Projected, fit_densities
 from ergodica.errors import InputError
 
 

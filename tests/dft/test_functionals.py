@@ -7,10 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ergodica.dft.basis import DensityBasis
-from ergodica.dft.density import in_blocks
 from ergodica.dft.functionals import ENERGY_DENSITIES, KINETIC, XC, Semilocal, mixed, von_weizsaecker
-from ergodica.dft.grid import GridOptions
+from ergodica.dft.gaussians.basis import DensityBasis
+from ergodica.dft.gaussians.density import in_blocks
+from ergodica.dft.gaussians.grid import GridOptions
 from ergodica.dft.molecule import electrostatics, make_molecule
 from ergodica.dft.properties import dipole
 from ergodica.errors import InputError

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ergodica.dft import integrals
-from ergodica.dft.basis import EXPONENTS, DensityBasis
-from ergodica.dft.boys import FAR, boys
-from ergodica.dft.solid_harmonics import gradients, solid_harmonics
+from ergodica.dft.gaussians import integrals
+from ergodica.dft.gaussians.basis import EXPONENTS, DensityBasis
+from ergodica.dft.gaussians.boys import FAR, boys
+from ergodica.dft.gaussians.solid_harmonics import gradients, solid_harmonics
 from ergodica.errors import InputError
 
 pytestmark = pytest.mark.usefixtures("x64")

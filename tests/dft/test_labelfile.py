@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ergodica.dft.labelfile import LabelFile, read_labels
-from ergodica.dft.labels import LabelOptions
+from ergodica.dft.labels.conformer import LabelOptions
+from ergodica.dft.labels.file import LabelFile, read_labels
 from ergodica.errors import InputError
 from tests.dft.toy import conformers
 

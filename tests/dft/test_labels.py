@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ergodica.dft.basis import DensityBasis
-from ergodica.dft.integrals import charges
-from ergodica.dft.labels import (
+from ergodica.dft.gaussians.basis import DensityBasis
+from ergodica.dft.gaussians.integrals import charges
+from ergodica.dft.labels.conformer import (
     LabelOptions,
     Perturbation,
     label_conformer,
@@ -22,13 +22,13 @@ from ergodica.dft.labels import (
     nuclear_gradient,
     perturbations,
 )
-from ergodica.dft.orbital_energies import semilocal_energies
+from ergodica.dft.labels.orbital_energies import semilocal_energies
 from ergodica.system import System
 
 pytest.importorskip("pyscf")
 
-from ergodica.dft.labels import _Integrals, _occupied
-from ergodica.dft.reference import kohn_sham_solver
+from ergodica.dft.labels.conformer import _Integrals, _occupied
+from ergodica.dft.labels.reference import kohn_sham_solver
 
 WATER = System(np.array([8, 1, 1]), np.array([[0.0, 0.0, 0.1173], [0.0, 0.7572, -0.4692], [0.0, -0.7572, -0.4692]]))
 HYDROGEN = System(np.array([1, 1]), np.array([[0.0, 0.0, 0.0], [0.0, 0.1, 0.75]]))
@@ -125,8 +125,8 @@ def test_conformers_carry_forces_and_dipole() -> None:
 
 SLEEPY = """
 import os, signal, sys
-from ergodica.dft import labelling
-from ergodica.dft.labels import LabelOptions
+from ergodica.dft.labels import many as labelling
+from ergodica.dft.labels.conformer import LabelOptions
 from ergodica.files import read_structures
 count = 0
 def stop():
@@ -139,8 +139,8 @@ labelling.label_conformers(read_structures(sys.argv[1]), sys.argv[2], LabelOptio
 
 
 def test_a_killed_run_is_continued(tmp_path) -> None:
-    from ergodica.dft.labelfile import read_labels
-    from ergodica.dft.labelling import label_conformers
+    from ergodica.dft.labels.file import read_labels
+    from ergodica.dft.labels.many import label_conformers
     from ergodica.files import write_structures
 
     systems = [System(HYDROGEN.numbers, HYDROGEN.positions * scale) for scale in (0.95, 1.0, 1.05)]

@@ -10,14 +10,20 @@ import numpy as np
 import pytest
 
 from ergodica.dft import run
-from ergodica.dft.atomic_reference import fit_linear, fit_quadratic
-from ergodica.dft.basis import DensityBasis
 from ergodica.dft.functionals import energy
-from ergodica.dft.layout import Layout, Radial, index_table, tabulated
-from ergodica.dft.learned import FunctionalConfig, LearnedFunctional, fresh_functional, load_functional, save_functional
+from ergodica.dft.gaussians.basis import DensityBasis
+from ergodica.dft.learned.atomic_reference import fit_linear, fit_quadratic
+from ergodica.dft.learned.functional import (
+    FunctionalConfig,
+    LearnedFunctional,
+    fresh_functional,
+    load_functional,
+    save_functional,
+)
+from ergodica.dft.learned.layout import Layout, Radial, index_table, tabulated
+from ergodica.dft.learned.network import NetworkConfig
 from ergodica.dft.minimize import MinimizeOptions
 from ergodica.dft.molecule import make_molecule
-from ergodica.dft.network import NetworkConfig
 from ergodica.dft.properties import forces, hirshfeld_charges, quadrupole
 from ergodica.dft.run import DensityOptions, minimize_density
 from ergodica.dft.start import atomic_start
@@ -55,7 +61,7 @@ def functional() -> LearnedFunctional:
 
 def turned(positions: np.ndarray, coefficients: np.ndarray) -> tuple[jax.Array, jax.Array]:
     """A molecule and its density with x, y, z turned into y, z, x: the harmonics' matrix from points on the sphere."""
-    from ergodica.dft.solid_harmonics import solid_harmonics
+    from ergodica.dft.gaussians.solid_harmonics import solid_harmonics
 
     points = jnp.asarray(np.random.default_rng(1).normal(size=(40, 3)))
     found = []
@@ -196,7 +202,7 @@ def test_the_table_holds_every_coefficient_once() -> None:
 
 
 def test_fits_find_what_is_there() -> None:
-    from ergodica.dft.atomic_reference import Ground, Response
+    from ergodica.dft.learned.atomic_reference import Ground, Response
 
     random, layout = np.random.default_rng(0), Layout((1,))
     truth = random.normal(size=(1, 3, 5, 6)) * layout.present[:, [0, 1, 4]][:, :, None]

@@ -7,10 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ergodica.dft.basis import DensityBasis
 from ergodica.dft.functionals import Semilocal
-from ergodica.dft.grid import GridOptions
-from ergodica.dft.integrals import charges
+from ergodica.dft.gaussians.basis import DensityBasis
+from ergodica.dft.gaussians.grid import GridOptions
+from ergodica.dft.gaussians.integrals import charges
 from ergodica.dft.minimize import MinimizeOptions, Minimum, minimize
 from ergodica.dft.molecule import make_molecule
 from ergodica.dft.properties import forces

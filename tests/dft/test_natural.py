@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ergodica.dft import integrals
-from ergodica.dft.basis import DensityBasis
+from ergodica.dft.gaussians import integrals
+from ergodica.dft.gaussians.basis import DensityBasis
 from ergodica.dft.natural import (
     Fragments,
     Natural,

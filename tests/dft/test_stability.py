@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ergodica.dft.basis import DensityBasis
-from ergodica.dft.integrals import charges
+from ergodica.dft.gaussians.basis import DensityBasis
+from ergodica.dft.gaussians.integrals import charges
 from ergodica.dft.molecule import Molecule, make_molecule
 from ergodica.dft.stability import lowest_curvature
 

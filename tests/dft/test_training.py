@@ -9,14 +9,14 @@ import jax
 import numpy as np
 import pytest
 
-from ergodica.dft.examples import examples, fit_reference, less_reference
-from ergodica.dft.feed import ExampleFeed
-from ergodica.dft.labelfile import LabelFile
-from ergodica.dft.labels import LabelOptions
-from ergodica.dft.layout import Radial
-from ergodica.dft.learned import FunctionalConfig, load_functional
-from ergodica.dft.network import NetworkConfig
-from ergodica.dft.training import (
+from ergodica.dft.labels.conformer import LabelOptions
+from ergodica.dft.labels.file import LabelFile
+from ergodica.dft.learned.examples import examples, fit_reference, less_reference
+from ergodica.dft.learned.feed import ExampleFeed
+from ergodica.dft.learned.functional import FunctionalConfig, load_functional
+from ergodica.dft.learned.layout import Radial
+from ergodica.dft.learned.network import NetworkConfig
+from ergodica.dft.learned.training import (
     KIND,
     DensityData,
     FunctionalTraining,

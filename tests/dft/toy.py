@@ -5,9 +5,9 @@ from __future__ import annotations
 import jax
 import numpy as np
 
-from ergodica.dft.basis import DensityBasis
-from ergodica.dft.integrals import charges
-from ergodica.dft.labels import Conformer, DensityLabels
+from ergodica.dft.gaussians.basis import DensityBasis
+from ergodica.dft.gaussians.integrals import charges
+from ergodica.dft.labels.conformer import Conformer, DensityLabels
 from ergodica.dft.molecule import make_molecule
 from ergodica.dft.start import atomic_start
 from ergodica.system import Labels, System

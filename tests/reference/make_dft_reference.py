@@ -47,7 +47,7 @@ def moments(density: gto.Mole) -> dict[str, np.ndarray]:
 
 
 def integrals(geometry: str) -> dict[str, np.ndarray]:
-    """What `ergodica.dft.integrals` computes."""
+    """What `ergodica.dft.gaussians.integrals` computes."""
     orbitals, density = density_basis(geometry)
     return {
         "numbers": orbitals.atom_charges(),

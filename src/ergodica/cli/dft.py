@@ -15,7 +15,7 @@ from ergodica.cli.inputs import Item, read_items
 from ergodica.cli.output import emit, progress, say
 
 if TYPE_CHECKING:
-    from ergodica.dft.reference import KohnSham
+    from ergodica.dft.labels.reference import KohnSham
     from ergodica.dft.run import OrbitalFree
 
 __all__ = ["evaluate", "ks", "labels", "minimize", "scan"]
@@ -149,7 +149,7 @@ def evaluate(
     """
     common.start()
     from ergodica.dft.evaluation import evaluate_functional
-    from ergodica.dft.labelfile import read_labels
+    from ergodica.dft.labels.file import read_labels
     from ergodica.dft.minimize import MinimizeOptions
     from ergodica.dft.run import DensityOptions
 
@@ -160,7 +160,7 @@ def evaluate(
         found = evaluate_functional(conformers, options, lambda done: bar.update(task, completed=done))
     record = {f"{key}{UNITS.get(key, '')}": value for key, value in asdict(found).items()}
     if common.output is not None:
-        from ergodica.dft.learned import load_functional, save_functional
+        from ergodica.dft.learned.functional import load_functional, save_functional
 
         learned, info = load_functional(functional)
         named = {f"test_{key}": value for key, value in record.items()}
@@ -279,8 +279,8 @@ def labels(
     assert common.output is not None
     common.start(check_output=False)
     items = read_items(files)
-    from ergodica.dft.labelling import label_conformers
-    from ergodica.dft.labels import LabelOptions
+    from ergodica.dft.labels.conformer import LabelOptions
+    from ergodica.dft.labels.many import label_conformers
 
     options = LabelOptions(count, weakest, strongest, mixing, fit, grid_level, common.seed)
     if common.overwrite:
@@ -298,7 +298,7 @@ def labels(
 
 
 def _solve(item: Item) -> KohnSham:
-    from ergodica.dft.reference import kohn_sham
+    from ergodica.dft.labels.reference import kohn_sham
 
     return kohn_sham(item.system)
 
@@ -324,7 +324,7 @@ def _record(item: Item, one: OrbitalFree, other: KohnSham | None) -> dict[str, A
         "extrapolated": one.extrapolated,
         "reference": None
         if other is None
-        else _solution(other) | {"density_error_electrons": other.density_error(one)},
+        else _solution(other) | {"density_error_electrons": other.density_error(one.coefficients)},
     }
 
 

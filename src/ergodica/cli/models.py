@@ -21,7 +21,7 @@ __all__ = ["add", "import_", "list_", "show"]
 def list_(*, common: Common = DEFAULTS) -> None:
     """List the models that come with the package."""
     from ergodica.checkpoint import read_header
-    from ergodica.dft.learned import shipped_functionals
+    from ergodica.dft.learned.functional import shipped_functionals
     from ergodica.potentials import shipped
     from ergodica.sampling.diffusion.sampler_file import shipped_samplers
 
@@ -45,7 +45,7 @@ def show(name: str, /, *, common: Common = DEFAULTS) -> None:
         Name of a shipped model, or path of a model file.
     """
     from ergodica.checkpoint import read_header
-    from ergodica.dft.learned import FORMAT, shipped_functionals
+    from ergodica.dft.learned.functional import FORMAT, shipped_functionals
     from ergodica.potentials import load
     from ergodica.sampling.diffusion.sampler_file import FORMAT as SAMPLER
     from ergodica.sampling.diffusion.sampler_file import shipped_samplers
@@ -157,7 +157,7 @@ def _card(potential: Potential) -> dict[str, Any]:
 
 
 def _functional_card(path: Path) -> dict[str, Any]:
-    from ergodica.dft.learned import load_functional
+    from ergodica.dft.learned.functional import load_functional
 
     functional, info = load_functional(path)
     config = asdict(functional.config)

@@ -31,7 +31,7 @@ def train(config: Path, /, *, resume: Flag = False, common: Common = DEFAULTS) -
         Continue from the last checkpoint, if there is one.
     """
     common.start(check_output=False)
-    from ergodica.dft import training as functionals
+    from ergodica.dft.learned import training as functionals
     from ergodica.sampling.samplers.adatoms import training as adatoms
     from ergodica.sampling.samplers.analytic import training as energies
     from ergodica.sampling.samplers.molecule import training as molecules

@@ -9,8 +9,8 @@ import numpy as np
 from jaxtyping import Float
 
 from ergodica.cube import cube_bytes
-from ergodica.dft.basis import DensityBasis
-from ergodica.dft.density import BLOCK, in_blocks
+from ergodica.dft.gaussians.basis import DensityBasis
+from ergodica.dft.gaussians.density import BLOCK, in_blocks
 from ergodica.files import atomic_write
 
 __all__ = ["write_cube"]

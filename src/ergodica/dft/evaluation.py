@@ -11,10 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ergodica.dft.basis import DensityBasis
-from ergodica.dft.density import in_blocks
-from ergodica.dft.grid import GridOptions, make_grid
-from ergodica.dft.labels import Conformer
+from ergodica.dft.gaussians.basis import DensityBasis
+from ergodica.dft.gaussians.density import in_blocks
+from ergodica.dft.gaussians.grid import GridOptions, make_grid
+from ergodica.dft.labels.conformer import Conformer
 from ergodica.dft.properties import dipole
 from ergodica.dft.run import DensityOptions, OrbitalFree, minimize_density
 from ergodica.units import BOHR, DEBYE, HARTREE, KCAL_PER_MOL

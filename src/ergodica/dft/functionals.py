@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ergodica.dft.density import in_blocks
+from ergodica.dft.gaussians.density import in_blocks
 from ergodica.dft.molecule import Molecule, electrostatics
 from ergodica.errors import InputError
 

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from ergodica.dft.functionals import Functional, energy_terms
-from ergodica.dft.integrals import charges
+from ergodica.dft.gaussians.integrals import charges
 from ergodica.dft.molecule import Molecule, electron_normal
 from ergodica.dft.natural import from_natural, to_natural
 

@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ergodica.dft import integrals
-from ergodica.dft.basis import DensityBasis
-from ergodica.dft.grid import Grid, GridOptions, make_grid
+from ergodica.dft.gaussians import integrals
+from ergodica.dft.gaussians.basis import DensityBasis
+from ergodica.dft.gaussians.grid import Grid, GridOptions, make_grid
 from ergodica.dft.natural import Fragments, Natural, find_fragments, from_natural, make_natural
 
 __all__ = ["Molecule", "electron_normal", "electrostatics", "make_molecule"]

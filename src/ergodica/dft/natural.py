@@ -17,7 +17,7 @@ import numpy as np
 from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array, Float, Int
 
-from ergodica.dft.basis import DensityBasis
+from ergodica.dft.gaussians.basis import DensityBasis
 from ergodica.units import BOHR
 
 __all__ = [

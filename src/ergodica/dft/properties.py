@@ -9,11 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ergodica.dft import integrals
-from ergodica.dft.basis import DensityBasis
-from ergodica.dft.density import BLOCK, densities_of_atoms, density_and_gradient
 from ergodica.dft.functionals import Functional, energy
-from ergodica.dft.grid import GridOptions, make_grid
+from ergodica.dft.gaussians import integrals
+from ergodica.dft.gaussians.basis import DensityBasis
+from ergodica.dft.gaussians.density import BLOCK, densities_of_atoms, density_and_gradient
+from ergodica.dft.gaussians.grid import GridOptions, make_grid
 from ergodica.dft.molecule import Molecule, make_molecule
 
 __all__ = ["dipole", "forces", "hirshfeld_charges", "quadrupole", "second_moments"]

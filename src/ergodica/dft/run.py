@@ -13,17 +13,17 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ergodica.dft.basis import DensityBasis
+from ergodica.dft.electrons import electrons_of
 from ergodica.dft.functionals import KINETIC, Functional, Semilocal
-from ergodica.dft.grid import GridOptions
-from ergodica.dft.learned import LearnedFunctional, load_functional, shipped_functionals
+from ergodica.dft.gaussians.basis import DensityBasis
+from ergodica.dft.gaussians.grid import GridOptions
+from ergodica.dft.learned.functional import LearnedFunctional, load_functional, shipped_functionals
 from ergodica.dft.minimize import MinimizeOptions, Minimum, minimize
 from ergodica.dft.molecule import make_molecule
 from ergodica.dft.natural import Fragments, RootOptions, find_fragments
 from ergodica.dft.properties import dipole, forces, hirshfeld_charges, quadrupole
 from ergodica.dft.stability import Curvature, lowest_curvature
 from ergodica.dft.start import Start, atomic_start
-from ergodica.elements import SYMBOLS
 from ergodica.errors import InputError
 from ergodica.system import Labels, System, as_systems
 from ergodica.units import BOHR, DEBYE, HARTREE
@@ -36,7 +36,6 @@ __all__ = [
     "OrbitalFree",
     "atomic_charges",
     "check_system",
-    "electrons_of",
     "minimize_density",
     "softest_direction",
 ]
@@ -45,8 +44,6 @@ BATCH = {"cpu": 1}
 """Molecules that are minimised side by side, where it is not `ELSEWHERE`: the small products of many molecules at once
 are ten times as slow on a processor as one after another."""
 ELSEWHERE = 16
-CLOSEST = 0.4
-"""Atoms nearer to each other than this are a mistake, Å."""
 
 
 @dataclass(frozen=True)
@@ -114,34 +111,6 @@ class OrbitalFree:
     dipole: Float[np.ndarray, " 3"]
     quadrupole: Float[np.ndarray, "3 3"]
     extrapolated: bool = False
-
-
-def electrons_of(system: System) -> int:
-    """Electrons of a closed-shell molecule.
-
-    Raises:
-        InputError: it is periodic, has a fractional charge, no electrons or an odd number of them, or atoms on top of
-            each other.
-    """
-    if system.pbc.any():
-        raise InputError(f"{system.name} is periodic: orbital-free DFT here is for molecules; set pbc to F.")
-    if system.charge != round(system.charge):
-        raise InputError(f"{system.name} has a charge of {system.charge}: give a whole number.")
-    electrons = int(system.numbers.sum()) - round(system.charge)
-    if electrons < 2 or electrons % 2:
-        raise InputError(
-            f"{system.name} has {electrons} electrons: only closed shells are possible, with an even number; "
-            "check the atoms and the charge."
-        )
-    distances = np.linalg.norm(system.positions[:, None] - system.positions, axis=-1)
-    np.fill_diagonal(distances, np.inf)
-    if distances.min() < CLOSEST:
-        first, second = np.unravel_index(distances.argmin(), distances.shape)
-        raise InputError(
-            f"{system.name}: atoms {first} ({SYMBOLS[system.numbers[first]]}) and {second} "
-            f"({SYMBOLS[system.numbers[second]]}) are {distances.min():.2f} Å apart: repair the coordinates."
-        )
-    return electrons
 
 
 def check_system(options: DensityOptions, system: System) -> None:

@@ -10,8 +10,8 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float
 
-from ergodica.dft.basis import DensityBasis
-from ergodica.dft.integrals import charges
+from ergodica.dft.gaussians.basis import DensityBasis
+from ergodica.dft.gaussians.integrals import charges
 from ergodica.elements import SYMBOLS
 
 __all__ = ["Start", "atomic_start"]

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from ergodica.dft.examples import Example
+from ergodica.dft.learned.examples import Example
 from ergodica.training.data import Chunk, stacked
 
 __all__ = ["DensityBatch", "DensityTargets", "ExampleFeed"]

@@ -14,8 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from ergodica.dft.basis import DensityBasis, exponents_of_elements
-from ergodica.dft.solid_harmonics import solid_harmonics
+from ergodica.dft.gaussians.basis import DensityBasis, exponents_of_elements
+from ergodica.dft.gaussians.solid_harmonics import solid_harmonics
 from ergodica.elements import SYMBOLS
 from ergodica.nn.geometry import safe_norm, unit_vectors
 from ergodica.nn.radial import gaussian_basis, gaussian_constants, polynomial_cutoff

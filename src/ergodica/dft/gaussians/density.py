@@ -13,8 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from ergodica.dft.basis import DensityBasis
-from ergodica.dft.solid_harmonics import gradients, solid_harmonics
+from ergodica.dft.gaussians.basis import DensityBasis
+from ergodica.dft.gaussians.solid_harmonics import gradients, solid_harmonics
 
 __all__ = ["BLOCK", "densities_of_atoms", "density_and_gradient", "in_blocks"]
 

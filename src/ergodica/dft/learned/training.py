@@ -13,12 +13,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ergodica.dft.atomic_reference import at_ground, mixed_shells
-from ergodica.dft.examples import Example, examples, fit_reference, less_reference
-from ergodica.dft.feed import DensityBatch, DensityTargets, ExampleFeed
-from ergodica.dft.labels import Conformer
-from ergodica.dft.layout import geometry, surroundings, tabulated
-from ergodica.dft.learned import (
+from ergodica.dft.labels.conformer import Conformer
+from ergodica.dft.learned.atomic_reference import at_ground, mixed_shells
+from ergodica.dft.learned.examples import Example, examples, fit_reference, less_reference
+from ergodica.dft.learned.feed import DensityBatch, DensityTargets, ExampleFeed
+from ergodica.dft.learned.functional import (
     FunctionalConfig,
     LearnedFunctional,
     Target,
@@ -27,7 +26,8 @@ from ergodica.dft.learned import (
     network_energies,
     save_functional,
 )
-from ergodica.dft.network import NetworkConfig
+from ergodica.dft.learned.layout import geometry, surroundings, tabulated
+from ergodica.dft.learned.network import NetworkConfig
 from ergodica.elements import formula, symbols_of
 from ergodica.errors import InputError
 from ergodica.nn.geometry import soft_norm
@@ -129,7 +129,7 @@ def train_functional(
 
 def _read(files: Sequence[str]) -> list[Conformer]:
     from ergodica.archives import parse_slice
-    from ergodica.dft.labelfile import read_labels
+    from ergodica.dft.labels.file import read_labels
 
     found = []
     for file in files:

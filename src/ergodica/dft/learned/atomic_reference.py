@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from ergodica.dft.layout import Layout
+from ergodica.dft.learned.layout import Layout
 
 __all__ = [
     "AtomicReference",

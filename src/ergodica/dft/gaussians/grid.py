@@ -15,8 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from ergodica.dft.basis import DensityBasis
-from ergodica.dft.density import BLOCK
+from ergodica.dft.gaussians.basis import DensityBasis
+from ergodica.dft.gaussians.density import BLOCK
 from ergodica.elements import COVALENT_RADII
 
 __all__ = ["Grid", "GridOptions", "make_grid"]

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 from ergodica._extras import require
 from ergodica.datasets.journal import fingerprint
-from ergodica.dft.basis import DensityBasis
-from ergodica.dft.labelfile import LabelFile
-from ergodica.dft.labels import Conformer, LabelOptions, label_conformer
-from ergodica.dft.run import electrons_of
+from ergodica.dft.electrons import electrons_of
+from ergodica.dft.gaussians.basis import DensityBasis
+from ergodica.dft.labels.conformer import Conformer, LabelOptions, label_conformer
+from ergodica.dft.labels.file import LabelFile
 from ergodica.errors import ErgodicaError
 from ergodica.farm import pooled
 from ergodica.system import System, as_systems

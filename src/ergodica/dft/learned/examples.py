@@ -15,8 +15,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from ergodica.dft import integrals
-from ergodica.dft.atomic_reference import (
+from ergodica.dft.functionals import Semilocal
+from ergodica.dft.gaussians import integrals
+from ergodica.dft.gaussians.basis import DensityBasis
+from ergodica.dft.labels.conformer import Conformer
+from ergodica.dft.learned.atomic_reference import (
     AtomicReference,
     Ground,
     Response,
@@ -25,11 +28,8 @@ from ergodica.dft.atomic_reference import (
     fit_quadratic,
     fit_whitening,
 )
-from ergodica.dft.basis import DensityBasis
-from ergodica.dft.functionals import Semilocal
-from ergodica.dft.labels import Conformer
-from ergodica.dft.layout import geometry, index_table, surroundings, tabulated
-from ergodica.dft.learned import FunctionalConfig, LearnedFunctional, Target
+from ergodica.dft.learned.functional import FunctionalConfig, LearnedFunctional, Target
+from ergodica.dft.learned.layout import geometry, index_table, surroundings, tabulated
 from ergodica.dft.molecule import electrostatics, make_molecule
 from ergodica.dft.natural import find_fragments, make_natural, to_natural
 from ergodica.units import BOHR

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ergodica.dft.layout import Geometry, Layout, Radial
+from ergodica.dft.learned.layout import Geometry, Layout, Radial
 from ergodica.errors import InputError
 from ergodica.nn.layers import Dense, LayerNorm
 

@@ -27,9 +27,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from ergodica.dft.basis import DensityBasis, radial_moment
-from ergodica.dft.boys import boys
-from ergodica.dft.solid_harmonics import couplings, moments, solid_harmonics
+from ergodica.dft.gaussians.basis import DensityBasis, radial_moment
+from ergodica.dft.gaussians.boys import boys
+from ergodica.dft.gaussians.solid_harmonics import couplings, moments, solid_harmonics
 
 __all__ = ["charges", "coulomb", "dipoles", "external", "nuclear_repulsion", "overlap", "quadrupoles"]
 

@@ -15,9 +15,9 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ergodica._extras import require
-from ergodica.dft.basis import DensityBasis
-from ergodica.dft.density import BLOCK, in_blocks
-from ergodica.dft.run import OrbitalFree, electrons_of
+from ergodica.dft.electrons import electrons_of
+from ergodica.dft.gaussians.basis import DensityBasis
+from ergodica.dft.gaussians.density import BLOCK, in_blocks
 from ergodica.elements import SYMBOLS
 from ergodica.errors import InputError
 from ergodica.system import Labels, System, as_system
@@ -58,13 +58,13 @@ class KohnSham:
     weights: Float[np.ndarray, " P"]
     density: Float[np.ndarray, " P"]
 
-    def density_error(self, found: OrbitalFree) -> float:
-        """∫|ρ - ρ_KS| of a minimised density of the same molecule, electrons."""
+    def density_error(self, coefficients: Float[np.ndarray, " F"]) -> float:
+        """∫|ρ - ρ_KS| of a minimised density of the molecule, electrons."""
         extra = -len(self.points) % BLOCK
-        basis = DensityBasis.of(found.system.numbers)
+        basis = DensityBasis.of(self.system.numbers)
         with jax.enable_x64(True):
-            places, points = found.system.positions / BOHR, np.pad(self.points, ((0, extra), (0, 0)))
-            rho = _density(basis, places, found.coefficients, points)[: len(self.points)]
+            places, points = self.system.positions / BOHR, np.pad(self.points, ((0, extra), (0, 0)))
+            rho = _density(basis, places, coefficients, points)[: len(self.points)]
         return float(np.sum(self.weights * np.abs(np.asarray(rho) - self.density)))
 
 

@@ -20,12 +20,12 @@ from jaxtyping import Array, Float, Int
 
 from ergodica.checkpoint import load_shaped, read_header, save_tree
 from ergodica.config import from_dict
-from ergodica.dft.atomic_reference import AtomicReference, at_ground, mixed_shells, reference_energy
 from ergodica.dft.functionals import Semilocal
-from ergodica.dft.layout import Geometry, Layout, flattened, geometry, index_table, surroundings, tabulated
+from ergodica.dft.learned.atomic_reference import AtomicReference, at_ground, mixed_shells, reference_energy
+from ergodica.dft.learned.layout import Geometry, Layout, flattened, geometry, index_table, surroundings, tabulated
+from ergodica.dft.learned.network import DensityNetwork, NetworkConfig
 from ergodica.dft.molecule import Molecule
 from ergodica.dft.natural import from_natural, to_natural
-from ergodica.dft.network import DensityNetwork, NetworkConfig
 from ergodica.elements import SYMBOLS, formula, symbols_of
 from ergodica.errors import InputError
 from ergodica.potentials.potential import Info
@@ -243,7 +243,7 @@ def load_functional(name_or_path: str | Path) -> tuple[LearnedFunctional, Info]:
 
 def shipped_functionals() -> dict[str, Path]:
     """Functionals that come with the package, by name."""
-    folder = Path(__file__).parent.parent / "weights" / "functionals"
+    folder = Path(__file__).parents[2] / "weights" / "functionals"
     return {path.stem: path for path in sorted(folder.glob("*.safetensors"))}
 
 

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from ergodica.dft.basis import DensityBasis
-from ergodica.dft.labels import Conformer, DensityLabels, LabelOptions
+from ergodica.dft.gaussians.basis import DensityBasis
+from ergodica.dft.labels.conformer import Conformer, DensityLabels, LabelOptions
 from ergodica.errors import InputError, WorkFailed
 from ergodica.system import Labels, System
 

@@ -22,11 +22,11 @@ import numpy as np
 from jaxtyping import Float
 
 from ergodica._extras import require
-from ergodica.dft.basis import DensityBasis, exponents_of_elements
-from ergodica.dft.fitting import FitMethod, FitSystem, Projected, fit_densities
-from ergodica.dft.integrals import charges
-from ergodica.dft.orbital_energies import energies_of_orbitals, semilocal_energies
-from ergodica.dft.reference import kohn_sham_solver
+from ergodica.dft.gaussians.basis import DensityBasis, exponents_of_elements
+from ergodica.dft.gaussians.integrals import charges
+from ergodica.dft.labels.fitting import FitMethod, FitSystem, Projected, fit_densities
+from ergodica.dft.labels.orbital_energies import energies_of_orbitals, semilocal_energies
+from ergodica.dft.labels.reference import kohn_sham_solver
 from ergodica.elements import SYMBOLS
 from ergodica.errors import InputError, WorkFailed
 from ergodica.system import Labels, System

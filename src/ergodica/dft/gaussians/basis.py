@@ -23,7 +23,7 @@ from ergodica.errors import InputError
 
 __all__ = ["DensityBasis", "Shells", "exponents_of_elements", "normalization", "radial_moment"]
 
-EXPONENTS = Path(__file__).parent / "data" / "density_basis.json"
+EXPONENTS = Path(__file__).parents[1] / "data" / "density_basis.json"
 
 
 @dataclass(frozen=True)
