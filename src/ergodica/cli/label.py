@@ -168,17 +168,7 @@ def _finish(
     from ergodica.files import atomic_write, write_structures
 
     assert common.output is not None
-    kept: dict[int, System] = {}
-    lost = []
-    for index, (item, outcome) in enumerate(zip(items, found, strict=True)):
-        numbers = {} if agreement is None or errors[index] else _numbers(agreement, index)
-        if errors[index] or outcome.labels is None:
-            lost.append({**item.head, "reason": errors[index]})
-        elif agreement is not None and not agreement.agree[index]:
-            lost.append({**item.head, "reason": "the teachers disagree", **numbers})
-        else:
-            info = {**item.system.info, **({"second_teacher": second} if second else {}), **numbers}
-            kept[index] = replace(item.system, labels=outcome.labels, info=info)
+    kept, lost = _sorted_out(items, found, errors, agreement, second)
     if kept:
         write_structures(common.output, list(kept.values()))
     side = common.output.with_suffix(".left-out.jsonl")
@@ -206,6 +196,28 @@ def _finish(
     if not kept:
         raise WorkFailed(f"Nothing is left: the teachers agree on no structure; see '{side}'.")
     say(common, f"{len(kept)} of {len(items)} structures in '{common.output}'; the others in '{side}' with the reason.")
+
+
+def _sorted_out(
+    items: Sequence[Item],
+    found: Sequence[Outcome],
+    errors: Sequence[str],
+    agreement: Agreement | None,
+    second: str,
+) -> tuple[dict[int, System], list[dict[str, Any]]]:
+    """What is kept, by place, and what is not, with the reason."""
+    kept: dict[int, System] = {}
+    lost: list[dict[str, Any]] = []
+    for index, (item, outcome) in enumerate(zip(items, found, strict=True)):
+        numbers = {} if agreement is None or errors[index] else _numbers(agreement, index)
+        if errors[index] or outcome.labels is None:
+            lost.append({**item.head, "reason": errors[index]})
+        elif agreement is not None and not agreement.agree[index]:
+            lost.append({**item.head, "reason": "the teachers disagree", **numbers})
+        else:
+            info = {**item.system.info, **({"second_teacher": second} if second else {}), **numbers}
+            kept[index] = replace(item.system, labels=outcome.labels, info=info)
+    return kept, lost
 
 
 def _numbers(agreement: Agreement, index: int) -> dict[str, float]:
