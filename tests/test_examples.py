@@ -50,6 +50,48 @@ def test_demo_writes_one_page(tmp_path, monkeypatch):
     assert page.count("data:image/png") == 3 and "visnet-rmd17 " in page
 
 
+def _main(name, *arguments):
+    return runpy.run_path(str(ROOT / "examples" / "python" / f"{name}.py"))["main"](*arguments)
+
+
+def test_script_moves_ethanol_by_ase(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert 0 < _main("ase_dynamics", 20) < 1000
+    assert (tmp_path / "ethanol.traj").is_file()
+
+
+@pytest.mark.slow
+def test_script_moves_replicas_by_the_engine(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    pictures = _main("engine_dynamics", 400, 2)
+    assert len(pictures) == 2 and all(one.stat().st_size > 10_000 for one in pictures)
+
+
+@pytest.mark.slow
+def test_script_finds_what_is_known_of_silicon(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    found = _main("crystal")
+    assert found["a"] == pytest.approx(5.469, abs=0.01)  # PBE
+    assert found["bulk modulus"] == pytest.approx(88.5, abs=5)
+    assert (tmp_path / "silicon-bands.png").is_file()
+
+
+@pytest.mark.slow
+def test_script_minimises_the_density_of_water(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    found = _main("density")
+    assert found["energy"] == pytest.approx(-76.334, abs=0.001)
+    assert found["O-H"] == pytest.approx(0.970, abs=0.002) and found["charge of O"] < 0
+    assert (tmp_path / "water.cube").is_file()
+
+
+@pytest.mark.slow
+def test_script_draws_conformers_by_two_methods_that_agree(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (one, its), (other, others) = _main("conformers").values()
+    assert abs(one - other) < 4 * np.hypot(its, others)
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "examples" / "train").glob("*.toml")), ids=lambda p: p.stem)
 def test_training_examples_are_valid(path):
     assert read_config(path).info.name.removeprefix("visnet-") == re.sub(r"-part\d", "", path.stem)
