@@ -14,8 +14,8 @@ def synthetic() -> tuple[FitSystem, Projected]:
     random = np.random.default_rng(0)
     half = random.normal(size=(2, 8, 8))
     overlap, coulomb = (one @ one.T + 0.1 * np.eye(8) for one in half)
-    external, charges, exact = random.normal(size=(3, 8))
-    system = FitSystem(overlap, coulomb, external, charges)
+    external, exact = random.normal(size=(2, 8))
+    system = FitSystem(overlap, coulomb, external, random.normal(size=(8, 4)))
     noise = 0.01 * random.normal(size=(2, 8))
     potentials = np.concatenate([(coulomb @ exact)[None], coulomb @ exact + noise])
     energies = external @ exact + np.array([0.0, 0.02, -0.01])
@@ -34,9 +34,19 @@ def test_a_density_of_the_basis_is_found(method) -> None:
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_electrons_are_kept_on_request(method) -> None:
+def test_electrons_and_dipole_moments_are_kept_on_request(method) -> None:
     system, densities = synthetic()
-    np.testing.assert_allclose(fit_densities(system, densities, method, 4.0) @ system.charges, 4.0, atol=1e-10)
+    moments = np.array([[4.0, 0.1, -0.2, 0.3], [4.0, 0.0, 1.0, 0.0], [4.0, 2.0, 0.0, 0.0]])
+    found = fit_densities(system, densities, method, moments)
+    np.testing.assert_allclose(found @ system.moments, moments, atol=1e-10)
+
+
+def test_moments_are_kept_by_the_change_that_repels_itself_least() -> None:
+    system, densities = synthetic()
+    free, kept = (fit_densities(system, densities, "coulomb", one) for one in (None, np.ones((3, 4))))
+    change = (kept - free)[0]
+    others = np.linalg.svd(system.moments.T)[2][4:]  # changes of no moment
+    np.testing.assert_allclose(others @ system.coulomb @ change, 0.0, atol=1e-9)
 
 
 def test_the_objectives_are_least() -> None:

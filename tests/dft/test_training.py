@@ -6,15 +6,18 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from ergodica.dft.gaussians import integrals
+from ergodica.dft.gaussians.basis import DensityBasis
 from ergodica.dft.labels.conformer import LabelOptions
 from ergodica.dft.labels.file import LabelFile
-from ergodica.dft.learned.examples import examples, fit_reference, less_reference
+from ergodica.dft.learned.examples import examples, fit_reference, less_reference, polarity
 from ergodica.dft.learned.feed import ExampleFeed
 from ergodica.dft.learned.functional import FunctionalConfig, load_functional
-from ergodica.dft.learned.layout import Radial
+from ergodica.dft.learned.layout import Layout, Radial
 from ergodica.dft.learned.network import NetworkConfig
 from ergodica.dft.learned.training import (
     KIND,
@@ -68,6 +71,25 @@ def test_densities_far_from_the_ground_state_count_less() -> None:
     shares = np.ravel(feed.chunk(*feed.plan(None)[0]).targets.share)
     np.testing.assert_allclose(shares, 1 / (1 + moved / focus), rtol=1e-5)
     assert shares[0] == 1 and shares[2] == pytest.approx(0.5)
+
+
+def test_the_dipole_moment_answers_to_the_gradient_as_the_minimum_does() -> None:
+    """The minimum of ½ p·(S + W)p + g·p with N electrons, by Lagrange's multiplier in plain coefficients."""
+    layout, basis = Layout((1, 8)), DensityBasis.of(np.array([8, 1, 1]))
+    places = np.array([[0.0, 0.0, 0.2], [0.0, 1.5, -0.9], [0.3, -1.4, -0.8]])
+    shells = np.arange(layout.width) < layout.shells[:, :, None]
+    with jax.enable_x64(True):
+        found = np.asarray(
+            polarity(basis, layout, jnp.asarray(places), jnp.asarray(shells[..., None] * np.eye(layout.width)))
+        )
+        s, w = (np.asarray(one(basis, places)) for one in (integrals.overlap, integrals.coulomb))
+        moments = np.asarray(integrals.dipoles(basis, jnp.asarray(places)))
+    values, vectors = np.linalg.eigh(s)
+    root, slope = (vectors * values**0.5) @ vectors.T, np.random.default_rng(0).normal(size=basis.size)
+    charges = integrals.charges(basis)[:, None]
+    system = np.block([[s + w, charges], [charges.T, np.zeros((1, 1))]])
+    moved = np.linalg.solve(system, np.append(-root @ slope, 0.0))[:-1]
+    np.testing.assert_allclose(-slope @ found, moved @ moments, atol=1e-8)
 
 
 @pytest.mark.slow

@@ -23,7 +23,7 @@ from jaxtyping import Float
 
 from ergodica._extras import require
 from ergodica.dft.gaussians.basis import DensityBasis, exponents_of_elements
-from ergodica.dft.gaussians.integrals import charges
+from ergodica.dft.gaussians.integrals import charges, dipoles
 from ergodica.dft.labels.fitting import FitMethod, FitSystem, Projected, fit_densities
 from ergodica.dft.labels.orbital_energies import energies_of_orbitals, semilocal_energies
 from ergodica.dft.labels.reference import kohn_sham_solver
@@ -80,7 +80,7 @@ class DensityLabels:
     Energies are in Hartree, gradients ∂E/∂p at p, that of the kinetic energy up to a multiple of the charges w.
 
     Attributes:
-        coefficients: p [L, F], each with exactly the electrons of the molecule.
+        coefficients: p [L, F], each with exactly the electrons and the dipole moment of the orbitals.
         kinetic: T_S less what the fit of the density changes in all other energies [L].
         kinetic_gradient: its gradient [L, F].
         xc: exchange-correlation energy of p [L].
@@ -191,9 +191,9 @@ def label_densities(
     ground, start = (core + solver.get_veff(dm=matrix) for matrix in ends)
     away = start - ground
     matrices = [ground + one.mixing * away + integrals.potential(one.coefficients) for one in perturbed]
-    orbitals = [_occupied(matrix, integrals.orbital_overlap, solver.mol.nelectron) for matrix in matrices]
+    orbitals = [_occupied(matrix, integrals.orbital_moments[0], solver.mol.nelectron) for matrix in matrices]
     found = energies_of_orbitals(solver, orbitals)
-    p = integrals.fit([*(2 * c @ c.T for c in orbitals), *ends], fit, solver.mol.nelectron)
+    p = integrals.fit([*(2 * c @ c.T for c in orbitals), *ends], fit)
     xc, xc_gradient, apbe, apbe_gradient = semilocal_energies(solver, integrals.density, p)
     hartree = p @ integrals.system.coulomb
     at_ground, at_start = (hartree + xc_gradient + integrals.system.external)[-2:]
@@ -229,7 +229,7 @@ class _Integrals:
     Attributes:
         density: the density basis in PySCF's form.
         system: what the fit needs of it.
-        orbital_overlap: of the orbitals' basis [A, A].
+        orbital_moments: overlap and dipole moments of pairs of orbitals, Bohr [4, A, A].
         attraction: of its pairs by the nuclei, Hartree [A, A].
         repulsion: (χ_i χ_j | ω_μ) of pairs i ≥ j, Hartree [A(A+1)/2, F].
         overlaps: ∫χ_i χ_j ω_μ of the same pairs [A(A+1)/2, F].
@@ -237,7 +237,7 @@ class _Integrals:
 
     density: Any
     system: FitSystem
-    orbital_overlap: Float[np.ndarray, "A A"]
+    orbital_moments: Float[np.ndarray, "4 A A"]
     attraction: Float[np.ndarray, "A A"]
     repulsion: Float[np.ndarray, "P F"] = field(repr=False)
     overlaps: Float[np.ndarray, "P F"] = field(repr=False)
@@ -250,27 +250,28 @@ class _Integrals:
             overlap=density.intor("int1e_ovlp"),
             coulomb=density.intor("int2c2e"),
             external=_external(molecule, density),
-            charges=charges(basis),
+            moments=np.column_stack([charges(basis), dipoles(basis, molecule.atom_coords())]),
         )
         repulsion, overlaps = (
             df.incore.aux_e2(molecule, density, name, aosym="s2ij") for name in ("int3c2e", "int3c1e")
         )
-        ovlp, attraction = molecule.intor("int1e_ovlp"), molecule.intor("int1e_nuc")
-        return cls(density, system, ovlp, attraction, repulsion, overlaps)
+        moments = np.concatenate([molecule.intor("int1e_ovlp")[None], molecule.intor("int1e_r")])
+        return cls(density, system, moments, molecule.intor("int1e_nuc"), repulsion, overlaps)
 
     def potential(self, coefficients: Float[np.ndarray, " F"]) -> Float[np.ndarray, "A A"]:
         """Matrix of the potential Σ_μ c_μ ω_μ(r) between orbitals, Hartree."""
         lib = require("pyscf.lib", "dft")
         return lib.unpack_tril(self.overlaps @ coefficients)
 
-    def fit(self, matrices: list[np.ndarray], method: FitMethod, electrons: int) -> Float[np.ndarray, "L F"]:
-        """Coefficients of density matrices."""
+    def fit(self, matrices: list[np.ndarray], method: FitMethod, free: bool = False) -> Float[np.ndarray, "L F"]:
+        """Coefficients of density matrices, with their electrons and dipole moments unless the fit is free."""
         size = len(matrices[0])
         rows, columns = np.tril_indices(size)
         packed = np.stack([matrix[rows, columns] for matrix in matrices]) * np.where(rows == columns, 1.0, 2.0)
         external = packed @ self.attraction[rows, columns]
         projected = Projected(packed @ self.repulsion, external, packed @ self.overlaps)
-        return fit_densities(self.system, projected, method, electrons)
+        moments = None if free else packed @ self.orbital_moments[:, rows, columns].T
+        return fit_densities(self.system, projected, method, moments)
 
 
 def _shells(basis: DensityBasis) -> dict[str, list[list[Any]]]:

@@ -27,14 +27,15 @@ from ergodica.dft.learned.atomic_reference import (
     fit_linear,
     fit_quadratic,
     fit_whitening,
+    mixed_shells,
 )
 from ergodica.dft.learned.functional import FunctionalConfig, LearnedFunctional, Target
-from ergodica.dft.learned.layout import geometry, index_table, surroundings, tabulated
-from ergodica.dft.molecule import electrostatics, make_molecule
-from ergodica.dft.natural import find_fragments, make_natural, to_natural
+from ergodica.dft.learned.layout import Layout, flattened, geometry, index_table, surroundings, tabulated
+from ergodica.dft.molecule import electron_normal, electrostatics, make_molecule
+from ergodica.dft.natural import find_fragments, from_natural, make_natural, to_natural
 from ergodica.units import BOHR
 
-__all__ = ["Example", "examples", "fit_reference", "less_reference"]
+__all__ = ["Example", "examples", "fit_reference", "less_reference", "polarity"]
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,7 @@ class Example:
         normal: direction in which the number of electrons changes, of length 1 [F].
         jacobian: ∂q/∂R of the ground state at fixed p, 1/Bohr [F, N, 3].
         nuclear: ∂E/∂R of the ground state at fixed p, Hartree/Bohr [N, 3].
+        polarity: how the minimised density's dipole moment answers to the gradient, e·Bohr/Hartree [F, 3].
     """
 
     species: Int[np.ndarray, " N"]
@@ -66,6 +68,7 @@ class Example:
     normal: Float[np.ndarray, " F"]
     jacobian: Float[np.ndarray, "F N 3"]
     nuclear: Float[np.ndarray, "N 3"]
+    polarity: Float[np.ndarray, "F 3"]
 
 
 def examples(conformers: Sequence[Conformer], config: FunctionalConfig) -> list[Example]:
@@ -104,6 +107,7 @@ def _example(conformer: Conformer, config: FunctionalConfig) -> Example:
         normal=normal / np.linalg.norm(normal),
         jacobian=frame.jacobian,
         nuclear=conformer.gradient - frame.rest,
+        polarity=np.zeros((len(normal), 3)),  # is not known before the reference
     )
 
 
@@ -178,7 +182,7 @@ def fit_reference(found: Sequence[Example], config: FunctionalConfig) -> AtomicR
 
 
 def less_reference(found: Sequence[Example], reference: AtomicReference, config: FunctionalConfig) -> list[Example]:
-    """Examples whose labels are what the reference leaves to the network."""
+    """Examples whose labels are what the reference leaves to the network, with the answers of their dipole moments."""
     functional = LearnedFunctional({}, reference, jnp.zeros(()), config)
     left = []
     with jax.enable_x64(True):
@@ -187,10 +191,42 @@ def less_reference(found: Sequence[Example], reference: AtomicReference, config:
                 _reference_labels(functional, one.species, one.positions, one.index, one.natural)
             )
             pull = by_place + np.einsum("f,fni->ni", slope[0], one.jacobian)
+            basis = DensityBasis.of(np.array(config.layout.elements)[one.species])
             left.append(
-                replace(one, energy=one.energy - energy, gradient=one.gradient - slope, nuclear=one.nuclear - pull)
+                replace(
+                    one,
+                    energy=one.energy - energy,
+                    gradient=one.gradient - slope,
+                    nuclear=one.nuclear - pull,
+                    polarity=np.asarray(polarity(basis, config.layout, one.positions, reference.curvature)),
+                )
             )
     return left
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def polarity(
+    basis: DensityBasis, layout: Layout, positions: Float[Array, "N 3"], curvature: Float[Array, "E L K K"]
+) -> Float[Array, "F 3"]:
+    """A⁻¹ d in the plane of N electrons, with d the moments of the functions and A the curvature of the whole energy.
+
+    A is the reference's curvature and the Coulomb repulsion: to first order an error δg of the gradient changes the
+    dipole moment of the minimum by d·A⁻¹ δg.
+    """
+    molecule = make_molecule(basis, positions)
+    index, species = index_table(layout, basis), jnp.asarray(layout.species(np.array(basis.numbers)))
+
+    def curved(q: Float[Array, " F"]) -> Float[Array, " F"]:
+        repelled = molecule.coulomb @ from_natural(molecule.natural, q)
+        fitted = mixed_shells(curvature, layout, species, tabulated(q, index))
+        return from_natural(molecule.natural, repelled) + flattened(fitted, index, basis.size)
+
+    normal = electron_normal(molecule)
+    normal = normal / jnp.linalg.norm(normal)
+    plane = jnp.eye(basis.size) - jnp.outer(normal, normal)
+    moments = jax.vmap(partial(from_natural, molecule.natural), 1, 1)(integrals.dipoles(basis, positions))
+    inner = plane @ jax.vmap(curved)(plane)
+    return jnp.linalg.solve(inner + jnp.outer(normal, normal), plane @ moments)
 
 
 @jax.jit

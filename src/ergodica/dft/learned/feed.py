@@ -49,6 +49,7 @@ class DensityTargets:
         gradient: ∂E/∂q, Hartree [B, S, F].
         normal: direction in which the number of electrons changes [B, F].
         nuclear: ∂E/∂R of the ground state, Hartree/Bohr [B, N, 3].
+        polarity: how the dipole moment of the minimum answers to the gradient, e·Bohr/Hartree [B, F, 3].
         share: how much each density counts, 1 for the ground state [B, S].
         weight: 1 for a conformer, 0 for a filler [B].
     """
@@ -57,6 +58,7 @@ class DensityTargets:
     gradient: Float[Array, "B S F"]
     normal: Float[Array, "B F"]
     nuclear: Float[Array, "B N 3"]
+    polarity: Float[Array, "B F 3"]
     share: Float[Array, "B S"]
     weight: Float[Array, " B"]
 
@@ -161,6 +163,7 @@ class ExampleFeed:
             gradient=np.pad(gradient, ((0, 0), (0, rest))),
             normal=np.pad(one.normal, (0, rest)),
             nuclear=np.pad(one.nuclear, ((0, extra), (0, 0))),
+            polarity=np.pad(one.polarity, ((0, rest), (0, 0))),
             share=self._share(one.distance[draw.labels]),
             weight=np.array(weight),
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import astuple, dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -34,6 +34,7 @@ from ergodica.nn.geometry import soft_norm
 from ergodica.potentials.potential import Info
 from ergodica.training.loop import Outcome, run_task
 from ergodica.training.options import OptimizerOptions, RunOptions, defining_record
+from ergodica.units import BOHR, DEBYE
 
 __all__ = ["KIND", "FunctionalTask", "FunctionalTraining", "train_functional"]
 
@@ -68,15 +69,18 @@ class DensityLoss:
         energy: weight of the energy's error.
         gradient: weight of the size of the density gradient's error (√Hartree, see `FunctionalTask`).
         nuclear: weight of the norm of the error of an atom's nuclear gradient at the ground state.
+        dipole: weight of the norm of the minimum's error of the dipole moment, as it follows to first order from the
+            gradient's error (e·Bohr, see `examples`).
     """
 
     energy: float = 1.0
     gradient: float = 1.0
     nuclear: float = 1.0
+    dipole: float = 0.0
 
     def __post_init__(self) -> None:
-        if min(self.energy, self.gradient, self.nuclear) < 0 or self.energy + self.gradient + self.nuclear <= 0:
-            raise InputError("[loss] energy, gradient and nuclear must not be negative, and not all 0.")
+        if min(astuple(self)) < 0 or sum(astuple(self)) <= 0:
+            raise InputError("[loss] energy, gradient, nuclear and dipole must not be negative, and not all 0.")
 
 
 @dataclass(frozen=True)
@@ -147,6 +151,7 @@ class Errors(NamedTuple):
     gradient: Float[Array, ""]
     ground_gradient: Float[Array, ""]
     nuclear: Float[Array, ""]
+    ground_dipole: Float[Array, ""]
     conformers: Float[Array, ""]
     batches: Float[Array, ""]
 
@@ -196,21 +201,26 @@ class FunctionalTask:
         functional = replace(self.single, network=params)
         energy, gradient, nuclear = jax.vmap(lambda one: _predicted(functional, one))(batch)
         gradient_error = jax.vmap(self._gradient_error)(batch, targets.normal, gradient - targets.gradient)
+        moved = jnp.einsum("bsf,bfi->bsi", gradient - targets.gradient, targets.polarity)
+        dipole_error = soft_norm(moved, ROUNDED)
         nuclear_error = soft_norm(nuclear - targets.nuclear, ROUNDED) * batch.valid
         weight, atoms = targets.weight, batch.valid.sum(axis=1)
-        size = jnp.abs(energy - targets.energy)
-        each = [size.mean(axis=1), gradient_error.mean(axis=1), nuclear_error.sum(axis=1) / atoms]
-        counted = [jnp.mean(targets.share * size, axis=1), jnp.mean(targets.share * gradient_error, axis=1), each[2]]
-        weights = (self.config.loss.energy, self.config.loss.gradient, self.config.loss.nuclear)
+        size, by_nuclei = jnp.abs(energy - targets.energy), nuclear_error.sum(axis=1) / atoms
+        of_energy, of_gradient, of_dipole = (
+            jnp.mean(targets.share * one, axis=1) for one in (size, gradient_error, dipole_error)
+        )
+        counted = (of_energy, of_gradient, by_nuclei, of_dipole)
+        weights = astuple(self.config.loss)
         total = jnp.sum(weight * sum(w * one for w, one in zip(weights, counted, strict=True)))
         loss = total / jnp.maximum(weight.sum(), 1.0)
         errors = Errors(
             loss=loss,
-            energy=jnp.sum(weight * each[0]),
+            energy=jnp.sum(weight * size.mean(axis=1)),
             ground_energy=jnp.sum(weight * size[:, 0]),
-            gradient=jnp.sum(weight * each[1]),
+            gradient=jnp.sum(weight * gradient_error.mean(axis=1)),
             ground_gradient=jnp.sum(weight * gradient_error[:, 0]),
-            nuclear=jnp.sum(weight * each[2]),
+            nuclear=jnp.sum(weight * by_nuclei),
+            ground_dipole=jnp.sum(weight * dipole_error[:, 0]),
             conformers=weight.sum(),
             batches=1.0 * (weight.sum() > 0),
         )
@@ -242,6 +252,7 @@ class FunctionalTask:
             "gradient_error_root_mHa": 1e3**0.5 * float(errors.gradient) / count,
             "ground_gradient_error_root_mHa": 1e3**0.5 * float(errors.ground_gradient) / count,
             "nuclear_gradient_error_mHa_per_Bohr": 1e3 * float(errors.nuclear) / count,
+            "ground_dipole_error_D": BOHR / DEBYE * float(errors.ground_dipole) / count,
         }
 
     def save(self, path: Path, params: Any, errors: dict[str, float]) -> None:
