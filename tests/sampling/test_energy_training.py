@@ -95,10 +95,10 @@ def test_slopes_of_a_learnt_log_density_are_its_scores():
 
 def configuration(output, method="adjoint", potential=False, **run):
     return EnergyTraining(
-        replace(SMALL, potential=potential),
-        EnergyData("gmm9", method, rounds=2, buffer=256, steps=6),
-        OptimizerOptions(learning_rate=3e-3, warmup=2),
-        RunOptions(**{"epochs": 1, "batch_size": 32, "steps_per_call": 2, **run}),
+        model=replace(SMALL, potential=potential),
+        data=EnergyData("gmm9", method, rounds=2, buffer=256, steps=6),
+        optimizer=OptimizerOptions(learning_rate=3e-3, warmup=2),
+        run=RunOptions(**{"epochs": 1, "batch_size": 32, "steps_per_call": 2, **run}),
         output=str(output),
     )
 
@@ -140,7 +140,7 @@ def test_long_forces_are_cut(tmp_path):
     config = configuration(tmp_path)
     sampler = fresh_energy_sampler("many-wells", SMALL, NOISE, 0)
     x = np.full((100, 6), 50.0)
-    forces = EnergyTask(config, sampler, x, 0).states.forces
+    forces = EnergyTask(config, sampler, x, 0).train.forces
     np.testing.assert_allclose(np.linalg.norm(forces, axis=1), config.data.steepest, rtol=1e-5)
 
 

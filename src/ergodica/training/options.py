@@ -24,6 +24,7 @@ __all__ = [
     "PropertyOptions",
     "RunOptions",
     "StartOptions",
+    "TaskOptions",
     "TrainConfig",
     "read_config",
     "read_toml",
@@ -187,40 +188,53 @@ class PropertyOptions:
     average: bool = True
 
 
+@dataclass(frozen=True, kw_only=True)
+class TaskOptions:
+    """What the configurations of all trainings share; each adds its `model`, its `data` and what else it needs.
+
+    Attributes:
+        optimizer: how.
+        run: how long.
+        info: card of the result; what is measured is filled in.
+        output: folder of checkpoints, metrics, plots and the final model.
+    """
+
+    optimizer: OptimizerOptions = field(default_factory=OptimizerOptions)
+    run: RunOptions = field(default_factory=RunOptions)
+    info: Info = field(default_factory=Info)
+    output: str = "runs/model"
+
+    def defining(self) -> dict[str, Any]:
+        """What must not change between the parts of one run: all but card, output, length and rhythm."""
+        record = asdict(self)
+        for key in ("output", "info"):
+            record.pop(key)
+        record["run"] = {key: record["run"][key] for key in ("batch_size", "steps_per_call", "seed")}
+        return record
+
+
 @dataclass(frozen=True)
-class TrainConfig:
-    """Everything that defines a training run.
+class TrainConfig(TaskOptions):
+    """Everything that defines the training of a potential.
 
     Attributes:
         model: architecture; that of the start model when fine-tuning. `members` in the file's table makes an ensemble
             of that many, each from its own random parameters, on the same batches (Lakshminarayanan et al. 2017).
         data: labelled structures.
         loss: what is minimised.
-        optimizer: how.
-        run: how long.
         start: model to fine-tune.
         learn: what to learn instead of the energy.
-        info: card of the result; its elements and errors are filled in.
-        output: folder of checkpoints, metrics, plots and the final model.
     """
 
     model: ModelConfig = field(default_factory=ViSNetConfig)
     data: DataOptions = field(default_factory=DataOptions)
     loss: LossOptions = field(default_factory=LossOptions)
-    optimizer: OptimizerOptions = field(default_factory=OptimizerOptions)
-    run: RunOptions = field(default_factory=RunOptions)
     start: StartOptions = field(default_factory=StartOptions)
     learn: PropertyOptions = field(default_factory=PropertyOptions)
-    info: Info = field(default_factory=Info)
-    output: str = "runs/model"
 
     def objective(self) -> LossOptions:
         """The loss, without forces and stresses where a property is learnt."""
         return replace(self.loss, energy=1.0, forces=0.0, stress=0.0) if self.learn.key else self.loss
-
-    def defining(self) -> dict[str, Any]:
-        """What must not change between the parts of one run (length and rhythm may)."""
-        return defining_record(self)
 
 
 T = TypeVar("T")
@@ -259,15 +273,6 @@ def parse_task(configuration: type[T], table: Mapping[str, Any], where: str) -> 
     """
     model = {key: value for key, value in dict(table.get("model", {})).items() if key != "kind"}
     return from_dict(configuration, {**table, "model": model}, where)
-
-
-def defining_record(config: Any) -> dict[str, Any]:
-    """All of a configuration but its card and output, and of [run] but length and rhythm."""
-    record = asdict(config)
-    for key in ("output", "info"):
-        record.pop(key)
-    record["run"] = {key: record["run"][key] for key in ("batch_size", "steps_per_call", "seed")}
-    return record
 
 
 def read_toml(path: str | Path) -> dict[str, Any]:

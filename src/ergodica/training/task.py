@@ -17,35 +17,12 @@ from ergodica.potentials.potential import Info
 from ergodica.system import Batch, System
 from ergodica.training.data import Feed, Loader, Sample, Targets, prepare
 from ergodica.training.objective import Errors, loss_and_errors
-from ergodica.training.options import OptimizerOptions, RunOptions, TrainConfig
+from ergodica.training.options import TrainConfig
 from ergodica.training.record import summary
 from ergodica.training.splits import Splits
 from ergodica.training.start import members_of, starting_potential, trainable_mask
 
-__all__ = ["PotentialTask", "Settings", "Task"]
-
-
-class Settings(Protocol):
-    """What the loop reads of a configuration."""
-
-    @property
-    def optimizer(self) -> OptimizerOptions:
-        """How steps are made."""
-        ...
-
-    @property
-    def run(self) -> RunOptions:
-        """Length and rhythm."""
-        ...
-
-    @property
-    def output(self) -> str:
-        """Folder of the run."""
-        ...
-
-    def defining(self) -> dict[str, Any]:
-        """What must not change between the parts of one run."""
-        ...
+__all__ = ["PotentialTask", "Task"]
 
 
 class Task(Protocol):

@@ -31,9 +31,8 @@ from ergodica.dft.learned.network import NetworkConfig
 from ergodica.elements import formula, symbols_of
 from ergodica.errors import InputError
 from ergodica.nn.geometry import soft_norm
-from ergodica.potentials.potential import Info
 from ergodica.training.loop import Outcome, run_task
-from ergodica.training.options import OptimizerOptions, RunOptions, defining_record
+from ergodica.training.options import TaskOptions
 from ergodica.units import BOHR, DEBYE
 
 __all__ = ["KIND", "FunctionalTask", "FunctionalTraining", "train_functional"]
@@ -83,8 +82,8 @@ class DensityLoss:
             raise InputError("[loss] energy, gradient, nuclear and dipole must not be negative, and not all 0.")
 
 
-@dataclass(frozen=True)
-class FunctionalTraining:
+@dataclass(frozen=True, kw_only=True)
+class FunctionalTraining(TaskOptions):
     """Everything that defines the training of a functional.
 
     Attributes:
@@ -92,24 +91,13 @@ class FunctionalTraining:
         target: what is learnt.
         data: labels.
         loss: what is minimised.
-        optimizer: how.
-        run: how long; its batches are of conformers.
-        info: card of the result; elements and errors are filled in.
-        output: folder of checkpoints, metrics and the final model.
     """
 
     model: NetworkConfig = field(default_factory=NetworkConfig)
     target: Target = "T_S+E_XC"
     data: DensityData = field(default_factory=DensityData)
     loss: DensityLoss = field(default_factory=DensityLoss)
-    optimizer: OptimizerOptions = field(default_factory=OptimizerOptions)
-    run: RunOptions = field(default_factory=RunOptions)
-    info: Info = field(default_factory=Info)
     output: str = "runs/functional"
-
-    def defining(self) -> dict[str, Any]:
-        """What must not change between the parts of one run (length and rhythm may)."""
-        return defining_record(self)
 
 
 KIND = "density-functional"

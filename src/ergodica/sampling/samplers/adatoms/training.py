@@ -16,7 +16,6 @@ from jaxtyping import Array, Float, Int
 
 from ergodica.elements import SYMBOLS
 from ergodica.errors import InputError
-from ergodica.potentials.potential import Info
 from ergodica.sampling.diffusion.noise import Noise, score_target
 from ergodica.sampling.diffusion.random_feed import RandomFeed
 from ergodica.sampling.diffusion.score_matching import ScoreErrors, mean_error, summed
@@ -27,7 +26,7 @@ from ergodica.sampling.samplers.adatoms.sampler import KIND, AdatomSampler, load
 from ergodica.sampling.samplers.adatoms.score import UNIT, AdatomDenoiser, fresh_params
 from ergodica.sampling.walks.density_map import MapOptions, draw_states, energy_map
 from ergodica.training.loop import Outcome, run_task
-from ergodica.training.options import OptimizerOptions, RunOptions, defining_record
+from ergodica.training.options import TaskOptions
 from ergodica.units import KB
 
 __all__ = ["KIND", "AdatomTask", "AdatomTraining", "train_adatoms"]
@@ -64,29 +63,18 @@ class AdatomData:
     grid: MapOptions = field(default_factory=lambda: MapOptions(0.25, 0.08, 0.2, 3.5))
 
 
-@dataclass(frozen=True)
-class AdatomTraining:
+@dataclass(frozen=True, kw_only=True)
+class AdatomTraining(TaskOptions):
     """Everything that defines the training of a sampler of atoms above surfaces.
 
     Attributes:
         model: architecture.
         data: surfaces and temperatures.
-        optimizer: how.
-        run: how long; its batches are of atoms on slabs.
-        info: card of the result; elements and errors are filled in.
-        output: folder of checkpoints, metrics and the final model.
     """
 
     model: AdatomNetworkConfig = field(default_factory=AdatomNetworkConfig)
     data: AdatomData = field(default_factory=AdatomData)
-    optimizer: OptimizerOptions = field(default_factory=OptimizerOptions)
-    run: RunOptions = field(default_factory=RunOptions)
-    info: Info = field(default_factory=Info)
     output: str = "runs/adatoms"
-
-    def defining(self) -> dict[str, Any]:
-        """What must not change between the parts of one run (length and rhythm may)."""
-        return defining_record(self)
 
 
 def train_adatoms(

@@ -11,7 +11,6 @@ The first rounds are at higher temperatures, so that all modes are met before th
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -24,19 +23,16 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ergodica.errors import InputError
-from ergodica.potentials.potential import Info
 from ergodica.sampling.diffusion.noise import Noise
-from ergodica.sampling.diffusion.random_feed import RandomFeed
 from ergodica.sampling.diffusion.score_matching import (
     Clean,
     Noisy,
     ScoreErrors,
     States,
-    mean_error,
-    noisy_states,
-    score_error,
     summed,
 )
+from ergodica.sampling.diffusion.score_task import ScoreTask
+from ergodica.sampling.energies.analytic import Landmarks
 from ergodica.sampling.samplers.analytic.diffusion_equation import Boundary, density_residuals, score_residuals
 from ergodica.sampling.samplers.analytic.sampler import (
     KIND,
@@ -48,12 +44,10 @@ from ergodica.sampling.samplers.analytic.sampler import (
 )
 from ergodica.sampling.samplers.molecule.network import InternalNetworkConfig
 from ergodica.training.loop import Outcome, run_task
-from ergodica.training.options import OptimizerOptions, RunOptions, defining_record
+from ergodica.training.options import TaskOptions
 
 __all__ = ["KIND", "EnergyTask", "EnergyTraining", "train_from_energy"]
 
-VALIDATED = 10
-"""Batches that validate."""
 JITTER = 0.15
 """By how much half of the states are moved at which PIDP asks for energies, in widths of the target."""
 FINAL, KEPT = "model.safetensors", 3
@@ -97,30 +91,24 @@ class EnergyData:
         cooling = max(1, 2 * self.rounds // 3)
         return float(self.hottest ** max(0.0, 1 - number / cooling))
 
+    def calls(self, number: int) -> int:
+        """Of the energy up to a round: for weights, except of "adjoint", and to learn from, of every sample."""
+        rounds = sum(min(KEPT, max(1, earlier)) for earlier in range(number + 1))
+        return (1 if self.method == "adjoint" else 2) * rounds * self.buffer
 
-@dataclass(frozen=True)
-class EnergyTraining:
+
+@dataclass(frozen=True, kw_only=True)
+class EnergyTraining(TaskOptions):
     """Everything that defines the training of a sampler from the energy alone.
 
     Attributes:
         model: architecture.
         data: the target and the method.
-        optimizer: how.
-        run: how long a round is.
-        info: card of the result; errors are filled in.
-        output: folder of checkpoints, metrics and the final model.
     """
 
     model: InternalNetworkConfig = field(default_factory=InternalNetworkConfig)
     data: EnergyData = field(default_factory=EnergyData)
-    optimizer: OptimizerOptions = field(default_factory=OptimizerOptions)
-    run: RunOptions = field(default_factory=RunOptions)
-    info: Info = field(default_factory=Info)
     output: str = "runs/energy"
-
-    def defining(self) -> dict[str, Any]:
-        """What must not change between the parts of one run (length and rhythm may)."""
-        return defining_record(self)
 
 
 def train_from_energy(
@@ -170,7 +158,7 @@ def _filled(sampler: EnergySampler, data: EnergyData, heat: float, seed: int) ->
     return x, level
 
 
-class EnergyTask:
+class EnergyTask(ScoreTask):
     """A round: a sampler and what fills its buffer.
 
     Args:
@@ -184,7 +172,7 @@ class EnergyTask:
         InputError: hardly a sample has an energy.
     """
 
-    members = 0
+    validated = 10
 
     def __init__(
         self,
@@ -194,66 +182,54 @@ class EnergyTask:
         number: int,
         log_z: float = 0.0,
     ) -> None:
-        data = config.data
+        data, known = config.data, sampler.known
         if len(buffer) < data.buffer // 10:
             raise InputError("Hardly a sample has an energy: the target is not where its centre and width say.")
-        self.config, self.sampler, self.number = config, sampler, number
-        self.heat = data.heat(number)
         x = buffer.astype(np.float32)
-        levels, forces = (np.asarray(part) for part in jax.jit(self.energies)(x))
-        self.states, self.levels = States(x, forces), levels - np.float32(log_z)
-        self.params = sampler.params
-        self.trainable = jax.tree.map(lambda _: 1.0, self.params)
-        self.clean = data.clean if data.method == "adjoint" else self.states.clean
-        self.fingerprint = hashlib.sha256(x.tobytes()).hexdigest()
+        levels, forces = (np.asarray(part) for part in _energies(known, data.heat(number), data.steepest, x))
+        states = States(x, forces)
+        super().__init__(config, sampler, known.space, states, states, data.calls(number))
+        self.levels = levels - np.float32(log_z)
+        if data.method == "adjoint":
+            self.clean = data.clean
 
-    @property
-    def calls(self) -> int:
-        """Of the energy up to this round: for weights, except of "adjoint", and to learn from, of every sample."""
-        rounds = sum(min(KEPT, max(1, number)) for number in range(self.number + 1))
-        return (1 if self.config.data.method == "adjoint" else 2) * rounds * self.config.data.buffer
+    def maker(self, states: States) -> Callable[[np.random.Generator], tuple[Any, Any]]:
+        """Noisy states; of PIDP also others with their energies, beside those where the equation is to hold."""
+        noisy = super().maker(states)
+        if self.config.data.method != "pidp":
+            return noisy
 
-    def energies(self, x: Float[Array, "S D"]) -> tuple[Float[Array, " S"], Float[Array, "S D"]]:
-        """ln of the Boltzmann factor at the temperature of the round, and its slopes, cut to the longest."""
-        levels, back = jax.vjp(lambda x: self.sampler.known.log_boltzmann(x) / self.heat, x)
-        (slope,) = back(jnp.ones_like(levels))
-        length = jnp.linalg.norm(slope, axis=1, keepdims=True)
-        return levels, slope * jnp.minimum(1.0, self.config.data.steepest / jnp.maximum(length, 1e-9))
+        def collocated(rng: np.random.Generator) -> tuple[Noisy, Boundary]:
+            batch, _ = noisy(rng)
+            rows = rng.integers(len(self.levels), size=self.config.run.batch_size)
+            known: Any = states.x[rows], states.forces[rows], self.levels[rows]
+            return batch, Boundary(*known)
 
-    def loaders(self, devices: int) -> tuple[RandomFeed, RandomFeed]:
-        """Batches to train on and to validate with."""
-        size, length, sampler = self.config.run.batch_size, self.config.run.steps_per_call, self.sampler
-        make: Any = partial(noisy_states, self.states, sampler.known.space, sampler.noise, size)
-        if self.config.data.method == "pidp":
-            make = partial(self._collocated, size)
-        return RandomFeed(make, self.config.data.steps, length, devices), RandomFeed(make, VALIDATED, length)
-
-    def _collocated(self, size: int, rng: np.random.Generator) -> tuple[Noisy, Boundary]:
-        """Noisy states where the equation is to hold, and others with their energies."""
-        noisy, _ = noisy_states(self.states, self.sampler.known.space, self.sampler.noise, size, rng)
-        rows = rng.integers(len(self.levels), size=size)
-        known: Any = self.states.x[rows], self.states.forces[rows], self.levels[rows]
-        return noisy, Boundary(*known)
+        return collocated
 
     def loss(self, params: Any, batch: Noisy, targets: Clean | Boundary, *_: Array) -> tuple[Array, ScoreErrors]:
         """Mean over samples and dimensions of what the method makes small."""
-        denoiser, dimensions = self.sampler.denoiser(params), self.sampler.known.space.dimensions
         if isinstance(targets, Clean):
-            return score_error(denoiser, dimensions, batch, targets, self.clean)
+            return super().loss(params, batch, targets)
         residuals = density_residuals if self.config.model.potential else score_residuals
-        missed = residuals(denoiser, batch.x, batch.sigma, targets, self.sampler.noise.smallest)
-        return summed(missed.sum() / dimensions, len(batch.x))
-
-    def summary(self, errors: ScoreErrors) -> dict[str, float]:
-        """Means of summed errors by name."""
-        return mean_error(errors)
+        missed = residuals(self.sampler.denoiser(params), batch.x, batch.sigma, targets, self.sampler.noise.smallest)
+        return summed(missed.sum() / self.space.dimensions, len(batch.x))
 
     def save(self, path: Path, params: Any, errors: dict[str, float]) -> None:
         """Write the sampler with its card."""
-        info = self.config.info
-        card = replace(info, errors={**info.errors, **errors, "energy_calls": float(self.calls)})
-        save_energy_sampler(path, replace(self.sampler, params=params, info=card))
+        save_energy_sampler(path, self.trained(params, errors))
 
     def load(self, path: Path) -> Any:
         """Parameters out of a model file."""
         return load_energy_sampler(path).params
+
+
+@partial(jax.jit, static_argnums=0)
+def _energies(
+    known: Landmarks, heat: float, steepest: float, x: Float[Array, "S D"]
+) -> tuple[Float[Array, " S"], Float[Array, "S D"]]:
+    """ln of the Boltzmann factor at a temperature over the target's, and its slopes, cut to the steepest."""
+    levels, back = jax.vjp(lambda x: known.log_boltzmann(x) / heat, x)
+    (slope,) = back(jnp.ones_like(levels))
+    length = jnp.linalg.norm(slope, axis=1, keepdims=True)
+    return levels, slope * jnp.minimum(1.0, steepest / jnp.maximum(length, 1e-9))

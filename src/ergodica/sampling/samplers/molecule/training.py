@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +13,12 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ergodica.errors import InputError
-from ergodica.potentials.potential import Info
 from ergodica.sampling.coordinates.chart import chart_of
 from ergodica.sampling.diffusion.noise import Noise
-from ergodica.sampling.diffusion.random_feed import RandomFeed
 from ergodica.sampling.diffusion.score_matching import (
-    Clean,
-    Noisy,
-    ScoreErrors,
     States,
-    mean_error,
-    noisy_states,
-    score_error,
 )
+from ergodica.sampling.diffusion.score_task import ScoreTask
 from ergodica.sampling.peptides import Peptide, read_peptide, read_states
 from ergodica.sampling.samplers.molecule.bootstrap import Bootstrap, cooled_states, hot_states
 from ergodica.sampling.samplers.molecule.network import InternalNetworkConfig, fresh_internal
@@ -39,12 +30,12 @@ from ergodica.sampling.samplers.molecule.sampler import (
     save_internal,
 )
 from ergodica.training.loop import Outcome, run_task
-from ergodica.training.options import OptimizerOptions, RunOptions, defining_record
+from ergodica.training.options import TaskOptions
 
 __all__ = ["KIND", "InternalTask", "InternalTraining", "train_internal"]
 
-VALIDATED, BATCH = 40, 500
-"""Batches that validate, and states whose forces are computed at once."""
+BATCH = 500
+"""States whose forces are computed at once."""
 
 
 @dataclass(frozen=True)
@@ -75,29 +66,18 @@ class InternalData:
     rho: float = 7.0
 
 
-@dataclass(frozen=True)
-class InternalTraining:
+@dataclass(frozen=True, kw_only=True)
+class InternalTraining(TaskOptions):
     """Everything that defines the training of a sampler of one molecule.
 
     Attributes:
         model: architecture.
         data: the molecule and its structures.
-        optimizer: how.
-        run: how long; its batches are of structures.
-        info: card of the result; errors are filled in.
-        output: folder of checkpoints, metrics and the final model.
     """
 
     model: InternalNetworkConfig = field(default_factory=InternalNetworkConfig)
     data: InternalData = field(default_factory=InternalData)
-    optimizer: OptimizerOptions = field(default_factory=OptimizerOptions)
-    run: RunOptions = field(default_factory=RunOptions)
-    info: Info = field(default_factory=Info)
     output: str = "runs/molecule"
-
-    def defining(self) -> dict[str, Any]:
-        """What must not change between the parts of one run (length and rhythm may)."""
-        return defining_record(self)
 
 
 def train_internal(
@@ -183,7 +163,7 @@ def warmed(earlier: InternalSampler, positions: Float[np.ndarray, "S N 3"], temp
     return replace(earlier, chart=chart, temperature=temperature)
 
 
-class InternalTask:
+class InternalTask(ScoreTask):
     """A sampler of one molecule and its states.
 
     Args:
@@ -193,36 +173,14 @@ class InternalTask:
         calls: of the energy that they took, if they come from it alone.
     """
 
-    members = 0
-
     def __init__(
         self, config: InternalTraining, sampler: InternalSampler, states: tuple[States, States], calls: int = 0
     ) -> None:
-        self.config, self.sampler, (self.train, self.validation) = config, sampler, states
-        self.space, self.params, self.calls = sampler.chart.space, sampler.params, calls
-        self.trainable = jax.tree.map(lambda _: 1.0, self.params)
-        self.fingerprint = hashlib.sha256(self.train.x.tobytes() + self.validation.x.tobytes()).hexdigest()
-
-    def loaders(self, devices: int) -> tuple[RandomFeed, RandomFeed]:
-        """Batches to train on and to validate with."""
-        size, length = self.config.run.batch_size, self.config.run.steps_per_call
-        parts = self.train, self.validation
-        training, checked = (partial(noisy_states, part, self.space, self.sampler.noise, size) for part in parts)
-        return RandomFeed(training, self.config.data.steps, length, devices), RandomFeed(checked, VALIDATED, length)
-
-    def loss(self, params: Any, batch: Noisy, targets: Clean, *_: Array) -> tuple[Array, ScoreErrors]:
-        """Mean over samples and degrees of freedom of σ² times the squared error of the score."""
-        return score_error(self.sampler.denoiser(params), self.space.dimensions, batch, targets, self.train.clean)
-
-    def summary(self, errors: ScoreErrors) -> dict[str, float]:
-        """Means of summed errors by name."""
-        return mean_error(errors)
+        super().__init__(config, sampler, sampler.chart.space, *states, calls)
 
     def save(self, path: Path, params: Any, errors: dict[str, float]) -> None:
         """Write the sampler with its card."""
-        calls = {"energy_calls": float(self.calls)} if self.calls else {}
-        card = replace(self.config.info, errors={**self.config.info.errors, **errors, **calls})
-        save_internal(path, replace(self.sampler, params=params, info=card))
+        save_internal(path, self.trained(params, errors))
 
     def load(self, path: Path) -> Any:
         """Parameters out of a model file."""

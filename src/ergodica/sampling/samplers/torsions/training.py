@@ -14,7 +14,6 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ergodica.errors import InputError
-from ergodica.potentials.potential import Info
 from ergodica.sampling.diffusion.noise import score_target
 from ergodica.sampling.energies.mmff94 import Variant
 from ergodica.sampling.samplers.torsions.feed import TorsionBatch, TorsionFeed, TorsionTargets
@@ -24,7 +23,7 @@ from ergodica.sampling.samplers.torsions.sampler import KIND, TorsionSampler, fr
 from ergodica.sampling.samplers.torsions.score import EXACT, NOISE, view
 from ergodica.sampling.walks.references import Reference, read_names, references
 from ergodica.training.loop import Outcome, run_task
-from ergodica.training.options import OptimizerOptions, RunOptions, defining_record
+from ergodica.training.options import TaskOptions
 
 __all__ = ["KIND", "SamplerTask", "SamplerTraining", "train_sampler"]
 
@@ -55,29 +54,22 @@ class MoleculeData:
     draws: int = 4
 
 
-@dataclass(frozen=True)
-class SamplerTraining:
+@dataclass(frozen=True, kw_only=True)
+class SamplerTraining(TaskOptions):
     """Everything that defines the training of a sampler.
 
     Attributes:
         model: architecture.
         data: molecules.
-        optimizer: how.
-        run: how long; its batches are of molecules.
-        info: card of the result; errors are filled in.
-        output: folder of checkpoints, metrics and the final model.
     """
 
     model: TorsionNetworkConfig = field(default_factory=TorsionNetworkConfig)
     data: MoleculeData = field(default_factory=MoleculeData)
-    optimizer: OptimizerOptions = field(default_factory=OptimizerOptions)
-    run: RunOptions = field(default_factory=RunOptions)
-    info: Info = field(default_factory=Info)
     output: str = "runs/sampler"
 
     def defining(self) -> dict[str, Any]:
         """What must not change between the parts of one run (length and rhythm may)."""
-        record = defining_record(self)
+        record = super().defining()
         for key in ("references", "packed"):
             record["data"].pop(key)
         return record
