@@ -27,13 +27,17 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = [
+    "PICTURES",
     "append_frames",
     "append_line",
     "atomic_write",
+    "picture_format",
     "plot_bytes",
     "read_atoms",
     "read_lines",
     "read_structures",
+    "structure_format",
+    "write_picture",
     "write_structures",
 ]
 
@@ -101,7 +105,7 @@ def write_structures(path: str | Path, structures: System | Atoms | Sequence[Sys
     if str(path) == "-":
         ase.io.write(sys.stdout, images, format="extxyz")
         return
-    kind = _ase_format(Path(path))
+    kind = structure_format(path)
     with _replacing(path) as temporary:
         try:
             ase.io.write(temporary, images if len(images) != 1 else images[0], format=kind)
@@ -113,9 +117,17 @@ def write_structures(path: str | Path, structures: System | Atoms | Sequence[Sys
             ) from error
 
 
-def _ase_format(path: Path) -> str:
+def structure_format(path: str | Path) -> str:
+    """The format that the name of a file of structures asks for, as ASE calls it, or "npz".
+
+    Raises:
+        InputError: nothing writes such files.
+    """
     from ase.io.formats import UnknownFileTypeError, filetype, ioformats
 
+    path = Path(path)
+    if path.suffix == ".npz":
+        return "npz"
     try:
         kind = str(filetype(path.name, read=False))
     except UnknownFileTypeError:
@@ -369,6 +381,32 @@ def read_lines(path: str | Path) -> list[str]:
     """Lines of a text file; none when there is no such file."""
     path = Path(path)
     return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+
+
+PICTURES = (".png", ".pdf", ".svg")
+"""Endings of files of pictures."""
+
+
+def picture_format(path: str | Path) -> str:
+    """The format that the name of a picture asks for.
+
+    Raises:
+        InputError: there is none of that name.
+    """
+    suffix = Path(path).suffix
+    if suffix not in PICTURES:
+        raise InputError(f"The output is a picture: '{path}' should end in .png, .pdf or .svg.")
+    return suffix[1:]
+
+
+def write_picture(path: str | Path, figure: Figure) -> None:
+    """Write a matplotlib figure in the format that the name asks for.
+
+    Raises:
+        InputError: there is none of that name.
+        WorkFailed: disk full or folder not writable; an older file stays as it was.
+    """
+    atomic_write(path, plot_bytes(figure, picture_format(path)))
 
 
 def plot_bytes(figure: Figure, kind: str = "png") -> bytes:

@@ -148,6 +148,18 @@ def test_unwritable_output(ergodica, tmp_path):
     assert answer.code == 2 and is_one_sentence(answer.err) and "folder" in answer.err
 
 
+@pytest.mark.parametrize("verb", ["predict", "relax", "select", "dft minimize", "dft ks", "neb"])
+def test_structures_of_no_known_format_are_refused_before_anything_is_read(ergodica, verb):
+    answer = ergodica(*verb.split(), "nowhere.xyz", "-o", "out.nonsense", model=False)
+    assert answer.code == 2 and is_one_sentence(answer.err) and "ends in .xyz or .cif" in answer.err
+
+
+@pytest.mark.parametrize("verb", ["evaluate", "dft scan --dihedral 0 1 2 3 -f vw", "analyze"])
+def test_pictures_of_no_known_format_are_refused_before_anything_is_read(ergodica, verb):
+    answer = ergodica(*verb.split(), "nowhere.xyz", "-o", "out.nonsense", model=False)
+    assert answer.code == 2 and is_one_sentence(answer.err) and ".png, .pdf or .svg" in answer.err
+
+
 def test_element_the_model_does_not_know(ergodica, files, tmp_path):
     tree, header = load_tree(files / "tiny.safetensors")
     save_tree(

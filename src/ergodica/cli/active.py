@@ -94,7 +94,7 @@ def _plot(result: ActiveResult, floor: float, path: Path) -> None:
     matplotlib.use("Agg", force=False)
     from matplotlib.figure import Figure
 
-    from ergodica.files import atomic_write, plot_bytes
+    from ergodica.files import write_picture
 
     rounds = result.rounds
     numbers = [one.structures for one in rounds]
@@ -115,4 +115,4 @@ def _plot(result: ActiveResult, floor: float, path: Path) -> None:
     right.plot(numbers, [100 * one.complete for one in rounds], "s--", label="complete walks")
     right.set(xlabel="labelled structures", ylabel="share, %", xticks=numbers, ylim=(-4, 104))
     right.legend(frameon=False)
-    atomic_write(path, plot_bytes(figure))
+    write_picture(path, figure)

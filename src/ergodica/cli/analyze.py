@@ -80,11 +80,12 @@ def analyze(
 
 def _plots(common: Shared, names: list[str]) -> list[Path | None]:
     """One picture a trajectory: the name given, or, of several, that name with a number."""
+    from ergodica.files import picture_format
+
     path = common.output
     if path is None:
         return [None] * len(names)
-    if path.suffix not in (".png", ".pdf", ".svg"):
-        raise InputError(f"The output of 'analyze' is a picture: '{path}' should end in .png, .pdf or .svg.")
+    picture_format(path)
     several = [path.with_stem(f"{path.stem}-{index}") for index in range(len(names))]
     return [common.claim(one) for one in (several if len(names) > 1 else [path])]
 
@@ -109,10 +110,10 @@ def _formula(frames: Frames) -> str:
 
 
 def _draw(result: Analysis, path: Path, title: str) -> None:
-    from ergodica.files import atomic_write, plot_bytes
+    from ergodica.files import write_picture
     from ergodica.properties.trajectory_plots import plot_analysis
 
-    atomic_write(path, plot_bytes(plot_analysis(result, title), path.suffix[1:]))
+    write_picture(path, plot_analysis(result, title))
 
 
 def _rows(record: dict[str, Any]) -> list[tuple[str, Any]]:

@@ -56,19 +56,23 @@ class Shared:
     overwrite: Flag = False
     """Replace an output file that exists."""
 
-    def start(self, check_output: bool = True) -> None:
+    def start(self, check_output: bool = True, kind: Literal["structures", "picture"] | None = None) -> None:
         """Check the output, choose the device, switch the compilation cache on; call before anything imports JAX.
 
         Args:
             check_output: whether the output is a file that must not exist yet.
+            kind: what it holds, if its name must say in which format.
 
         Raises:
-            InputError: the output exists, or the device is absent.
+            InputError: the output exists or has no format, or the device is absent.
         """
         from ergodica.cli.session import start_jax
+        from ergodica.files import picture_format, structure_format
 
         if self.output is not None and check_output:
             self.claim(self.output)
+        if self.output is not None and kind is not None:
+            {"structures": structure_format, "picture": picture_format}[kind](self.output)
         start_jax(self.device)
 
     def claim(self, path: Path) -> Path:

@@ -164,7 +164,7 @@ def write_folder(
         records: the scalar figures of each become its table on the page.
         title: of the page.
     """
-    from ergodica.files import atomic_write, plot_bytes
+    from ergodica.files import atomic_write, write_picture
     from ergodica.report.page import Section, render_page
 
     folder = common.output
@@ -174,7 +174,7 @@ def write_folder(
     for (name, drawing), record in zip(drawings.items(), records, strict=True):
         place = folder if len(drawings) == 1 else folder / name
         for stem, figure in drawing.figures.items():
-            atomic_write(place / f"{stem}.png", plot_bytes(figure))
+            write_picture(place / f"{stem}.png", figure)
         for file, content in drawing.files.items():
             atomic_write(place / file, content)
         warnings = " ".join(record.get("warnings", ()))
@@ -197,7 +197,7 @@ def write_ensemble(
     """
     import numpy as np
 
-    from ergodica.files import atomic_write, plot_bytes
+    from ergodica.files import atomic_write, write_picture
     from ergodica.report.page import render_page
 
     packed = BytesIO()
@@ -205,7 +205,7 @@ def write_ensemble(
     atomic_write(folder / "ensemble.npz", packed.getvalue())
     atomic_write(folder / "result.json", (json.dumps(plain(record), indent=1, allow_nan=False) + "\n").encode())
     title, section = page
-    atomic_write(folder / picture, plot_bytes(section.figures[0]))
+    write_picture(folder / picture, section.figures[0])
     atomic_write(folder / "report.html", render_page(title, [section]))
 
 

@@ -83,7 +83,7 @@ def minimize(
     force
         Try a learned functional on molecules of a composition it was not trained on.
     """
-    common.start()
+    common.start(kind="structures")
     items = read_items(files)
     from ergodica.dft.functionals import KINETIC
     from ergodica.dft.minimize import MinimizeOptions
@@ -194,7 +194,7 @@ def scan(
     reference
         Solve the Kohn-Sham equations beside it; needs pyscf.
     """
-    common.start()
+    common.start(kind="picture")
     items = read_items([file])
     from ergodica.dft.run import DensityOptions, minimize_density
     from ergodica.dft.scan import turned
@@ -228,7 +228,7 @@ def ks(*files: str, common: Shared = SHARED) -> int:
     files
         Molecules in anything ASE reads; - is stdin (extxyz).
     """
-    common.start()
+    common.start(kind="structures")
     items = read_items(files)
     solved = []
     with progress(common) as bar:

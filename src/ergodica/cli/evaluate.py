@@ -44,7 +44,7 @@ def evaluate(
     stress_key
         The same of the stresses.
     """
-    common.start()
+    common.start(kind="picture")
     items = read_items(files, energy_key=energy_key, forces_key=forces_key, stress_key=stress_key)
     potential = common.load()
     from ergodica.potentials.property import PropertyConfig
@@ -129,7 +129,7 @@ def _plot(
     matplotlib.use("Agg", force=False)
     from matplotlib.figure import Figure
 
-    from ergodica.files import atomic_write, plot_bytes
+    from ergodica.files import write_picture
 
     count = len(panels) + (spread is not None)
     figure = Figure(figsize=(4.5 * count, 4), layout="constrained")
@@ -148,4 +148,4 @@ def _plot(
         columns[-1].plot(ends, [factor * end for end in ends], lw=0.8, color="k", label=label)
         columns[-1].legend(frameon=False)
         columns[-1].set(xlabel="spread of the force on an atom, eV/Å", ylabel="size of its error, eV/Å")
-    atomic_write(path, plot_bytes(figure))
+    write_picture(path, figure)

@@ -86,7 +86,7 @@ def label(
     main = _teacher(teacher, kwargs, level_of_theory, common)
     other = _teacher(second.agree, second.agree_kwargs, "", common) if second.agree else None
     journals = [_journal(common.output, one, place) for place, one in enumerate(filter(None, (main, other)))]
-    common.start(check_output=not any(journal.exists() for journal in journals))
+    common.start(check_output=not any(journal.exists() for journal in journals), kind="structures")
     items = read_items(files)
     if common.overwrite:
         for journal in journals:
@@ -145,13 +145,13 @@ def _compare(
     """Compare the teachers, and draw a picture of it beside the output."""
     from ergodica.datasets.agreement import compare
     from ergodica.datasets.plots import plot_agreement
-    from ergodica.files import atomic_write, plot_bytes
+    from ergodica.files import write_picture
 
     assert common.output is not None
     systems, labels = [item.system for item in items], [outcome.labels for outcome in found]
     agreement = compare(systems, labels, [outcome.labels for outcome in checked], tolerance)
     picture = plot_agreement(systems, labels, agreement, tolerance)
-    atomic_write(common.output.with_suffix(".agreement.png"), plot_bytes(picture))
+    write_picture(common.output.with_suffix(".agreement.png"), picture)
     return agreement
 
 

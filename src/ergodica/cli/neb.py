@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 __all__ = ["neb"]
 
-PICTURES = (".png", ".pdf", ".svg")
-
 
 def neb(
     *files: str,
@@ -59,10 +57,12 @@ def neb(
         The path to begin with: by the image dependent pair potential, or a straight line.
     """
     options = NEBOptions(images, climb, fmax, spring, steps, relax_ends, start, common.precision)
-    folder = common.output is not None and not common.output.suffix
-    if folder:
-        common.claim_folder(common.output)  # type: ignore[arg-type]
-    common.start(check_output=not folder)
+    from ergodica.files import PICTURES
+
+    ending = common.output.suffix if common.output is not None else ""
+    if common.output is not None and not ending:
+        common.claim_folder(common.output)
+    common.start(check_output=bool(ending), kind="structures" if ending and ending not in PICTURES else None)
     items = read_items(files)
     if len(items) < 2:
         raise InputError("A path needs two structures, its start and its end: give two files.")
@@ -96,11 +96,11 @@ def _head(items: list[Item]) -> dict[str, Any]:
 
 def _write(common: Common, output: Path, found: ReactionPath, record: dict[str, Any], title: str) -> None:
     """What the name of the output asks for."""
-    from ergodica.files import atomic_write, plot_bytes, write_structures
+    from ergodica.files import PICTURES, write_picture, write_structures
     from ergodica.properties.plots import plot_path
 
     if output.suffix in PICTURES:
-        atomic_write(output, plot_bytes(plot_path(found, title), output.suffix[1:]))
+        write_picture(output, plot_path(found, title))
     elif output.suffix:
         write_structures(output, found.images)
     else:

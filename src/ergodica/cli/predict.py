@@ -28,7 +28,7 @@ def predict(*files: str, uncertainty: Flag = False, common: Common = DEFAULTS) -
     uncertainty
         Say how far to trust each prediction; the model must be an ensemble.
     """
-    common.start()
+    common.start(kind="structures")
     items = read_items(files)
     found = predict_items(common, common.load(), items, uncertainty)
     if common.output is not None:

@@ -55,7 +55,7 @@ def relax(  # noqa: PLR0913  one parameter an option
     options = RelaxOptions(
         cell, pressure, fmax, steps, optimizer, common.precision, constant_volume, symmetry=symmetry, symprec=symprec
     )
-    common.start()
+    common.start(kind="structures")
     items = read_items(files)
     from ergodica.dynamics.relax import Progress, iter_relaxed
 

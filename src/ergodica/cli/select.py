@@ -51,7 +51,7 @@ def select(
         Distance of the descriptors below which two structures are duplicates; two at random are 2.4 apart.
     """
     common = common.with_default_output(Path("chosen.extxyz"))
-    common.start()
+    common.start(kind="structures")
     from ergodica.datasets.selection import choose
     from ergodica.files import write_structures
 

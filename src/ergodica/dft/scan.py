@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ergodica.errors import InputError
-from ergodica.files import atomic_write, plot_bytes
+from ergodica.files import write_picture
 from ergodica.system import Labels, System
 from ergodica.units import HARTREE, KCAL_PER_MOL
 
@@ -72,4 +72,4 @@ def plot_scan(path: str | Path, records: Sequence[Mapping[str, Any]]) -> None:
             axes.plot(angles, energies - energies.min(), style, label=label)
     axes.set(xlabel="dihedral angle, degrees", ylabel="energy, kcal/mol")
     axes.legend(frameon=False)
-    atomic_write(path, plot_bytes(figure))
+    write_picture(path, figure)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ergodica.errors import InputError
-from ergodica.files import atomic_write
+from ergodica.files import atomic_write, write_picture
 from ergodica.potentials import load
 from ergodica.potentials.modelfile import load_model
 from ergodica.potentials.property import PropertyConfig
@@ -132,7 +132,7 @@ def data_efficiency(
             checkpoint = _trained(config, chosen, partial(report, name) if report else None)
             points.append(CurvePoint(start, count, _tested(checkpoint, test), str(checkpoint)))
             atomic_write(folder / "efficiency.json", json.dumps([asdict(p) for p in points], indent=1).encode())
-            _draw(folder / "efficiency.png", points)
+            write_picture(folder / "efficiency.png", plot_efficiency(points))
     return points
 
 
@@ -207,9 +207,3 @@ def plot_efficiency(points: Sequence[CurvePoint]) -> Figure:
         axes.grid(alpha=0.3, which="both")
         axes.legend(frameon=False)
     return figure
-
-
-def _draw(path: Path, points: Sequence[CurvePoint]) -> None:
-    from ergodica.files import plot_bytes
-
-    atomic_write(path, plot_bytes(plot_efficiency(points)))

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ergodica.files import append_line, atomic_write, plot_bytes, read_lines
+from ergodica.files import append_line, atomic_write, read_lines, write_picture
 from ergodica.training.options import PropertyOptions
 
 __all__ = ["Record", "summary"]
@@ -85,7 +85,7 @@ class Record:
             axes.grid(alpha=0.3, which="both")
             if axes.lines:
                 axes.legend(frameon=False)
-        atomic_write(self.picture, plot_bytes(figure))
+        write_picture(self.picture, figure)
 
 
 def _order(line: str, validated: bool) -> float:
