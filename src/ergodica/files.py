@@ -24,20 +24,15 @@ from ergodica.system import Labels, System, as_systems
 
 if TYPE_CHECKING:
     from ase import Atoms
-    from matplotlib.figure import Figure
 
 __all__ = [
-    "PICTURES",
     "append_frames",
     "append_line",
     "atomic_write",
-    "picture_format",
-    "plot_bytes",
     "read_atoms",
     "read_lines",
     "read_structures",
     "structure_format",
-    "write_picture",
     "write_structures",
 ]
 
@@ -381,36 +376,3 @@ def read_lines(path: str | Path) -> list[str]:
     """Lines of a text file; none when there is no such file."""
     path = Path(path)
     return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-
-
-PICTURES = (".png", ".pdf", ".svg")
-"""Endings of files of pictures."""
-
-
-def picture_format(path: str | Path) -> str:
-    """The format that the name of a picture asks for.
-
-    Raises:
-        InputError: there is none of that name.
-    """
-    suffix = Path(path).suffix
-    if suffix not in PICTURES:
-        raise InputError(f"The output is a picture: '{path}' should end in .png, .pdf or .svg.")
-    return suffix[1:]
-
-
-def write_picture(path: str | Path, figure: Figure) -> None:
-    """Write a matplotlib figure in the format that the name asks for.
-
-    Raises:
-        InputError: there is none of that name.
-        WorkFailed: disk full or folder not writable; an older file stays as it was.
-    """
-    atomic_write(path, plot_bytes(figure, picture_format(path)))
-
-
-def plot_bytes(figure: Figure, kind: str = "png") -> bytes:
-    """A matplotlib figure as PNG, or as "pdf" or "svg"."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format=kind, dpi=150)
-    return buffer.getvalue()

@@ -94,7 +94,7 @@ def _plot(result: ActiveResult, floor: float, path: Path) -> None:
     matplotlib.use("Agg", force=False)
     from matplotlib.figure import Figure
 
-    from ergodica.files import write_picture
+    from ergodica.pictures import write_picture
 
     rounds = result.rounds
     numbers = [one.structures for one in rounds]

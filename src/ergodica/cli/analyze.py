@@ -80,7 +80,7 @@ def analyze(
 
 def _plots(common: Shared, names: list[str]) -> list[Path | None]:
     """One picture a trajectory: the name given, or, of several, that name with a number."""
-    from ergodica.files import picture_format
+    from ergodica.pictures import picture_format
 
     path = common.output
     if path is None:
@@ -110,7 +110,7 @@ def _formula(frames: Frames) -> str:
 
 
 def _draw(result: Analysis, path: Path, title: str) -> None:
-    from ergodica.files import write_picture
+    from ergodica.pictures import write_picture
     from ergodica.properties.trajectory_plots import plot_analysis
 
     write_picture(path, plot_analysis(result, title))

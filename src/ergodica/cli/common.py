@@ -67,7 +67,8 @@ class Shared:
             InputError: the output exists or has no format, or the device is absent.
         """
         from ergodica.cli.session import start_jax
-        from ergodica.files import picture_format, structure_format
+        from ergodica.files import structure_format
+        from ergodica.pictures import picture_format
 
         if self.output is not None and check_output:
             self.claim(self.output)

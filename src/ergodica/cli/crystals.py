@@ -164,7 +164,8 @@ def write_folder(
         records: the scalar figures of each become its table on the page.
         title: of the page.
     """
-    from ergodica.files import atomic_write, write_picture
+    from ergodica.files import atomic_write
+    from ergodica.pictures import write_picture
     from ergodica.report.page import Section, render_page
 
     folder = common.output
@@ -197,7 +198,8 @@ def write_ensemble(
     """
     import numpy as np
 
-    from ergodica.files import atomic_write, write_picture
+    from ergodica.files import atomic_write
+    from ergodica.pictures import write_picture
     from ergodica.report.page import render_page
 
     packed = BytesIO()

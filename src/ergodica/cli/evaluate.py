@@ -129,7 +129,7 @@ def _plot(
     matplotlib.use("Agg", force=False)
     from matplotlib.figure import Figure
 
-    from ergodica.files import write_picture
+    from ergodica.pictures import write_picture
 
     count = len(panels) + (spread is not None)
     figure = Figure(figsize=(4.5 * count, 4), layout="constrained")

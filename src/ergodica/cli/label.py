@@ -145,7 +145,7 @@ def _compare(
     """Compare the teachers, and draw a picture of it beside the output."""
     from ergodica.datasets.agreement import compare
     from ergodica.datasets.plots import plot_agreement
-    from ergodica.files import write_picture
+    from ergodica.pictures import write_picture
 
     assert common.output is not None
     systems, labels = [item.system for item in items], [outcome.labels for outcome in found]

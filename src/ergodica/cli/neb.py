@@ -57,7 +57,7 @@ def neb(
         The path to begin with: by the image dependent pair potential, or a straight line.
     """
     options = NEBOptions(images, climb, fmax, spring, steps, relax_ends, start, common.precision)
-    from ergodica.files import PICTURES
+    from ergodica.pictures import PICTURES
 
     ending = common.output.suffix if common.output is not None else ""
     if common.output is not None and not ending:
@@ -96,7 +96,8 @@ def _head(items: list[Item]) -> dict[str, Any]:
 
 def _write(common: Common, output: Path, found: ReactionPath, record: dict[str, Any], title: str) -> None:
     """What the name of the output asks for."""
-    from ergodica.files import PICTURES, write_picture, write_structures
+    from ergodica.files import write_structures
+    from ergodica.pictures import PICTURES, write_picture
     from ergodica.properties.plots import plot_path
 
     if output.suffix in PICTURES:

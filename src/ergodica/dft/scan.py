@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ergodica.errors import InputError
-from ergodica.files import write_picture
+from ergodica.pictures import write_picture
 from ergodica.system import Labels, System
 from ergodica.units import HARTREE, KCAL_PER_MOL
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING
 
-from ergodica.files import plot_bytes
+from ergodica.pictures import plot_bytes
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ergodica.errors import InputError
-from ergodica.files import atomic_write, write_picture
+from ergodica.files import atomic_write
+from ergodica.pictures import write_picture
 from ergodica.potentials import load
 from ergodica.potentials.modelfile import load_model
 from ergodica.potentials.property import PropertyConfig

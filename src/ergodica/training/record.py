@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ergodica.files import append_line, atomic_write, read_lines, write_picture
+from ergodica.files import append_line, atomic_write, read_lines
+from ergodica.pictures import write_picture
 from ergodica.training.options import PropertyOptions
 
 __all__ = ["Record", "summary"]
