@@ -79,9 +79,8 @@ def test_the_dipole_moment_answers_to_the_gradient_as_the_minimum_does() -> None
     places = np.array([[0.0, 0.0, 0.2], [0.0, 1.5, -0.9], [0.3, -1.4, -0.8]])
     shells = np.arange(layout.width) < layout.shells[:, :, None]
     with jax.enable_x64(True):
-        found = np.asarray(
-            polarity(basis, layout, jnp.asarray(places), jnp.asarray(shells[..., None] * np.eye(layout.width)))
-        )
+        unit = jnp.asarray(shells[..., None] * np.eye(layout.width))
+        found, polarisability = jax.device_get(polarity(basis, layout, jnp.asarray(places), unit))
         s, w = (np.asarray(one(basis, places)) for one in (integrals.overlap, integrals.coulomb))
         moments = np.asarray(integrals.dipoles(basis, jnp.asarray(places)))
     values, vectors = np.linalg.eigh(s)
@@ -90,6 +89,8 @@ def test_the_dipole_moment_answers_to_the_gradient_as_the_minimum_does() -> None
     system = np.block([[s + w, charges], [charges.T, np.zeros((1, 1))]])
     moved = np.linalg.solve(system, np.append(-root @ slope, 0.0))[:-1]
     np.testing.assert_allclose(-slope @ found, moved @ moments, atol=1e-8)
+    fields = np.linalg.solve(system, np.vstack([moments, np.zeros((1, 3))]))[:-1]
+    assert polarisability == pytest.approx(np.trace(moments.T @ fields) / 3)
 
 
 @pytest.mark.slow

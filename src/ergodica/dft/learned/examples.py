@@ -55,6 +55,7 @@ class Example:
         jacobian: ∂q/∂R of the ground state at fixed p, 1/Bohr [F, N, 3].
         nuclear: ∂E/∂R of the ground state at fixed p, Hartree/Bohr [N, 3].
         polarity: how the minimised density's dipole moment answers to the gradient, e·Bohr/Hartree [F, 3].
+        polarisability: that this implies, the mean of three directions, Bohr³.
     """
 
     species: Int[np.ndarray, " N"]
@@ -69,6 +70,7 @@ class Example:
     jacobian: Float[np.ndarray, "F N 3"]
     nuclear: Float[np.ndarray, "N 3"]
     polarity: Float[np.ndarray, "F 3"]
+    polarisability: float
 
 
 def examples(conformers: Sequence[Conformer], config: FunctionalConfig) -> list[Example]:
@@ -107,7 +109,8 @@ def _example(conformer: Conformer, config: FunctionalConfig) -> Example:
         normal=normal / np.linalg.norm(normal),
         jacobian=frame.jacobian,
         nuclear=conformer.gradient - frame.rest,
-        polarity=np.zeros((len(normal), 3)),  # is not known before the reference
+        polarity=np.zeros((len(normal), 3)),  # neither is known before the reference
+        polarisability=1.0,
     )
 
 
@@ -192,13 +195,15 @@ def less_reference(found: Sequence[Example], reference: AtomicReference, config:
             )
             pull = by_place + np.einsum("f,fni->ni", slope[0], one.jacobian)
             basis = DensityBasis.of(np.array(config.layout.elements)[one.species])
+            answer, size = jax.device_get(polarity(basis, config.layout, one.positions, reference.curvature))
             left.append(
                 replace(
                     one,
                     energy=one.energy - energy,
                     gradient=one.gradient - slope,
                     nuclear=one.nuclear - pull,
-                    polarity=np.asarray(polarity(basis, config.layout, one.positions, reference.curvature)),
+                    polarity=answer,
+                    polarisability=float(size),
                 )
             )
     return left
@@ -207,11 +212,11 @@ def less_reference(found: Sequence[Example], reference: AtomicReference, config:
 @partial(jax.jit, static_argnums=(0, 1))
 def polarity(
     basis: DensityBasis, layout: Layout, positions: Float[Array, "N 3"], curvature: Float[Array, "E L K K"]
-) -> Float[Array, "F 3"]:
+) -> tuple[Float[Array, "F 3"], Float[Array, ""]]:
     """A⁻¹ d in the plane of N electrons, with d the moments of the functions and A the curvature of the whole energy.
 
     A is the reference's curvature and the Coulomb repulsion: to first order an error δg of the gradient changes the
-    dipole moment of the minimum by d·A⁻¹ δg.
+    dipole moment of the minimum by d·A⁻¹ δg, and d·A⁻¹ d is the polarisability, whose mean of directions comes second.
     """
     molecule = make_molecule(basis, positions)
     index, species = index_table(layout, basis), jnp.asarray(layout.species(np.array(basis.numbers)))
@@ -224,9 +229,10 @@ def polarity(
     normal = electron_normal(molecule)
     normal = normal / jnp.linalg.norm(normal)
     plane = jnp.eye(basis.size) - jnp.outer(normal, normal)
-    moments = jax.vmap(partial(from_natural, molecule.natural), 1, 1)(integrals.dipoles(basis, positions))
+    moments = plane @ jax.vmap(partial(from_natural, molecule.natural), 1, 1)(integrals.dipoles(basis, positions))
     inner = plane @ jax.vmap(curved)(plane)
-    return jnp.linalg.solve(inner + jnp.outer(normal, normal), plane @ moments)
+    answer = jnp.linalg.solve(inner + jnp.outer(normal, normal), moments)
+    return answer, jnp.trace(moments.T @ answer) / 3
 
 
 @jax.jit

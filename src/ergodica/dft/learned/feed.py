@@ -50,6 +50,7 @@ class DensityTargets:
         normal: direction in which the number of electrons changes [B, F].
         nuclear: ∂E/∂R of the ground state, Hartree/Bohr [B, N, 3].
         polarity: how the dipole moment of the minimum answers to the gradient, e·Bohr/Hartree [B, F, 3].
+        polarisability: mean of three directions, Bohr³ [B].
         share: how much each density counts, 1 for the ground state [B, S].
         weight: 1 for a conformer, 0 for a filler [B].
     """
@@ -59,6 +60,7 @@ class DensityTargets:
     normal: Float[Array, "B F"]
     nuclear: Float[Array, "B N 3"]
     polarity: Float[Array, "B F 3"]
+    polarisability: Float[Array, " B"]
     share: Float[Array, "B S"]
     weight: Float[Array, " B"]
 
@@ -164,6 +166,7 @@ class ExampleFeed:
             normal=np.pad(one.normal, (0, rest)),
             nuclear=np.pad(one.nuclear, ((0, extra), (0, 0))),
             polarity=np.pad(one.polarity, ((0, rest), (0, 0))),
+            polarisability=np.array(one.polarisability),
             share=self._share(one.distance[draw.labels]),
             weight=np.array(weight),
         )

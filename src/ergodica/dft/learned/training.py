@@ -68,8 +68,8 @@ class DensityLoss:
         energy: weight of the energy's error.
         gradient: weight of the size of the density gradient's error (√Hartree, see `FunctionalTask`).
         nuclear: weight of the norm of the error of an atom's nuclear gradient at the ground state.
-        dipole: weight of the norm of the minimum's error of the dipole moment, as it follows to first order from the
-            gradient's error (e·Bohr, see `examples`).
+        dipole: weight of the error of the dipole moment that the ground state's gradient leads to (first order, see
+            `examples`), over the root of the polarisability: half its square is the energy that a field would need.
     """
 
     energy: float = 1.0
@@ -189,15 +189,13 @@ class FunctionalTask:
         functional = replace(self.single, network=params)
         energy, gradient, nuclear = jax.vmap(lambda one: _predicted(functional, one))(batch)
         gradient_error = jax.vmap(self._gradient_error)(batch, targets.normal, gradient - targets.gradient)
-        moved = jnp.einsum("bsf,bfi->bsi", gradient - targets.gradient, targets.polarity)
+        moved = jnp.einsum("bf,bfi->bi", (gradient - targets.gradient)[:, 0], targets.polarity)
         dipole_error = soft_norm(moved, ROUNDED)
         nuclear_error = soft_norm(nuclear - targets.nuclear, ROUNDED) * batch.valid
         weight, atoms = targets.weight, batch.valid.sum(axis=1)
         size, by_nuclei = jnp.abs(energy - targets.energy), nuclear_error.sum(axis=1) / atoms
-        of_energy, of_gradient, of_dipole = (
-            jnp.mean(targets.share * one, axis=1) for one in (size, gradient_error, dipole_error)
-        )
-        counted = (of_energy, of_gradient, by_nuclei, of_dipole)
+        of_energy, of_gradient = (jnp.mean(targets.share * one, axis=1) for one in (size, gradient_error))
+        counted = (of_energy, of_gradient, by_nuclei, dipole_error / jnp.sqrt(targets.polarisability))
         weights = astuple(self.config.loss)
         total = jnp.sum(weight * sum(w * one for w, one in zip(weights, counted, strict=True)))
         loss = total / jnp.maximum(weight.sum(), 1.0)
@@ -208,7 +206,7 @@ class FunctionalTask:
             gradient=jnp.sum(weight * gradient_error.mean(axis=1)),
             ground_gradient=jnp.sum(weight * gradient_error[:, 0]),
             nuclear=jnp.sum(weight * by_nuclei),
-            ground_dipole=jnp.sum(weight * dipole_error[:, 0]),
+            ground_dipole=jnp.sum(weight * dipole_error),
             conformers=weight.sum(),
             batches=1.0 * (weight.sum() > 0),
         )
