@@ -28,6 +28,34 @@ def test_version(ergodica):
     assert ergodica("--version", model=False).out.strip() == package.__version__
 
 
+STARTS = """
+import sys
+from ergodica.cli import main, session
+def start(device):
+    print(" ".join(verb), "jax" in sys.modules)
+    raise KeyboardInterrupt
+session.start_jax = start
+for line in sys.argv[1:]:
+    verb = line.split()
+    main(verb)
+"""
+
+
+def test_jax_is_imported_when_its_settings_are_made_and_not_before(tmp_path):
+    """Else the device can't be chosen any more, and XLA says of every program in the cache that it may not run."""
+    verbs = [
+        "predict a.xyz -o b.xyz", "relax a.xyz -o b.xyz", "neb a.xyz b.xyz -o path.png", "md a.xyz", "evaluate a.xyz",
+        "select a.xyz -m x", "label a.xyz --teacher emt", "phonons a.xyz", "eos a.xyz", "sample CCO", "train a.toml",
+        "dft minimize a.xyz -o b.xyz", "dft scan a.xyz --dihedral 0 1 2 3 -f vw -o a.pdf", "density a.xyz", "doctor",
+        "generate --elements Al Cu", "path a.xyz b.xyz -m x", "calibrate a.xyz -m x -o y", "finetune x a.xyz", "check",
+        "elastic a.xyz", "quasiharmonic a.xyz", "phase-diagram a.xyz b.xyz", "active a.toml", "dft ks a.xyz",
+        "data-efficiency x a.xyz --test b.xyz", "dft labels a.xyz -o a.h5", "dft evaluate a.h5 -f x",
+    ]  # fmt: skip
+    command = [sys.executable, "-c", STARTS, *verbs]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=tmp_path)
+    assert done.stdout.splitlines() == [f"{verb} False" for verb in verbs], done.stderr
+
+
 @pytest.mark.parametrize(
     "verb",
     [

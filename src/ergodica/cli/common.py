@@ -67,14 +67,15 @@ class Shared:
             InputError: the output exists or has no format, or the device is absent.
         """
         from ergodica.cli.session import start_jax
-        from ergodica.files import structure_format
-        from ergodica.pictures import picture_format
 
         if self.output is not None and check_output:
             self.claim(self.output)
-        if self.output is not None and kind is not None:
-            {"structures": structure_format, "picture": picture_format}[kind](self.output)
         start_jax(self.device)
+        if self.output is not None and kind is not None:
+            from ergodica.files import structure_format
+            from ergodica.pictures import picture_format
+
+            {"structures": structure_format, "picture": picture_format}[kind](self.output)
 
     def claim(self, path: Path) -> Path:
         """A path that may be written.

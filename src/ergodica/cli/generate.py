@@ -51,6 +51,10 @@ def generate(
     kwargs
         JSON of that calculator's keyword arguments.
     """
+    common = common.with_default_output(Path("structures.extxyz"))
+    assert common.output is not None
+    journal = common.output.with_suffix(".recipe.jsonl")
+    common.start(check_output=not journal.exists())
     from ergodica.datasets.recipe import Recipe, read_recipe
 
     plan = Recipe() if recipe is None else read_recipe(recipe)
@@ -62,13 +66,11 @@ def generate(
         plan = replace(plan, structures=replace(plan.structures, files=structures))
     if teacher:
         plan = replace(plan, walks=replace(plan.walks, teacher=teacher, kwargs=parse_kwargs(kwargs) or {}))
-    _run(plan, common.with_default_output(Path("structures.extxyz")))
+    _run(plan, journal, common)
 
 
-def _run(plan: Recipe, common: Shared) -> None:
+def _run(plan: Recipe, journal: Path, common: Shared) -> None:
     assert common.output is not None
-    journal = common.output.with_suffix(".recipe.jsonl")
-    common.start(check_output=not journal.exists())
     if common.overwrite:
         journal.unlink(missing_ok=True)
     from ergodica.datasets.generate import Stream

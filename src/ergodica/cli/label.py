@@ -76,17 +76,19 @@ def label(
     retry
         Try again what failed earlier.
     """
+    common = common.with_default_output(Path("labelled.extxyz"))
+    assert common.output is not None
+    common.start(check_output=False, kind="structures")
     from ergodica.datasets.agreement import Tolerance
 
     tolerance = Tolerance(
         second.tolerance_forces, second.tolerance_stress, second.tolerance_energy, second.tolerance_relative
     )
-    common = common.with_default_output(Path("labelled.extxyz"))
-    assert common.output is not None
     main = _teacher(teacher, kwargs, level_of_theory, common)
     other = _teacher(second.agree, second.agree_kwargs, "", common) if second.agree else None
     journals = [_journal(common.output, one, place) for place, one in enumerate(filter(None, (main, other)))]
-    common.start(check_output=not any(journal.exists() for journal in journals), kind="structures")
+    if not any(journal.exists() for journal in journals):
+        common.claim(common.output)
     items = read_items(files)
     if common.overwrite:
         for journal in journals:

@@ -57,12 +57,11 @@ def neb(
         The path to begin with: by the image dependent pair potential, or a straight line.
     """
     options = NEBOptions(images, climb, fmax, spring, steps, relax_ends, start, common.precision)
-    from ergodica.pictures import PICTURES
-
-    ending = common.output.suffix if common.output is not None else ""
-    if common.output is not None and not ending:
-        common.claim_folder(common.output)
-    common.start(check_output=bool(ending), kind="structures" if ending and ending not in PICTURES else None)
+    folder = common.output is not None and not common.output.suffix
+    if folder:
+        common.claim_folder(common.output)  # type: ignore[arg-type]
+    common.start(check_output=not folder)
+    _check_name(common.output)
     items = read_items(files)
     if len(items) < 2:
         raise InputError("A path needs two structures, its start and its end: give two files.")
@@ -88,6 +87,15 @@ def neb(
         say(common, found.failure)
     say(common, f"{potential.info.name}: {watch.summary()}")
     return DONE if found.converged else FAILED
+
+
+def _check_name(output: Path | None) -> None:
+    """Refuse a name that asks for nothing that is known before anything is computed."""
+    from ergodica.files import structure_format
+    from ergodica.pictures import PICTURES
+
+    if output is not None and output.suffix and output.suffix not in PICTURES:
+        structure_format(output)
 
 
 def _head(items: list[Item]) -> dict[str, Any]:
