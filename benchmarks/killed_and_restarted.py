@@ -4,7 +4,8 @@
 
 What follows `--` goes to `ergodica md`. The command runs with `--restart`, is killed with SIGKILL after a third of its
 steps, repeated, killed after two thirds, and repeated; then it runs once more in peace, for as many steps as `--peace`
-says. As far as both go, the two trajectories are compared number by number.
+says. As far as both go, the two trajectories are compared number by number. Mean energies of the parts between the
+kills come with standard errors, from twenty blocks each.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ import numpy as np
 from ergodica.checkpoint import read_header
 from ergodica.dynamics.restart import restart_path
 from ergodica.errors import InputError
+
+BLOCKS = 20
 
 
 def command(file: Path, options: list[str], trajectory: Path) -> list[str]:
@@ -62,6 +65,20 @@ def differences(one: Path, other: Path) -> dict:
         return {"frames": len(a["step"]), "frames_in_peace": len(b["step"]), "same_bits": same}
 
 
+def parts(trajectory: Path, kills: list[int]) -> dict[str, list[tuple[float, float]]]:
+    """Mean energies (the potential one less that of all) and standard errors before, between and after the kills."""
+    with h5py.File(trajectory) as file:
+        steps = file["step"][()]
+        series = {name: file[name][()].astype(float) for name in ("potentialEnergy", "kineticEnergy")}
+    found: dict[str, list[tuple[float, float]]] = {}
+    for name, values in series.items():
+        found[name] = []
+        for part in np.split(values - values.mean() * (name == "potentialEnergy"), np.searchsorted(steps, kills)):
+            blocks = np.array([block.mean() for block in np.array_split(part, BLOCKS)])
+            found[name].append((float(blocks.mean()), float(blocks.std(ddof=1) / BLOCKS**0.5)))
+    return found
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("file", type=Path)
@@ -82,6 +99,7 @@ def main() -> None:
         last = run(words)
         whole = run(command(arguments.file, unkilled, peace))
         record = {"options": options, "kills": kills, "last": last, "in_peace": whole, **differences(killed, peace)}
+        record["parts"] = parts(killed, [one["saved_step"] for one in kills])
     print(json.dumps(record, indent=1))
     if arguments.output:
         arguments.output.write_text(json.dumps(record, indent=1) + "\n")
