@@ -123,7 +123,7 @@ def test_volumes_and_energies_at_two_pressures_and_temperatures_have_the_ratio_o
     """Volumes at one temperature first, then energies and volumes jointly."""
     points = [(150.0, 0.8), (150.0, 1.3), (190.0, 1.3)]
     loose, tight, hot = (
-        sampled(replace(FLUID, ensemble="npt", temperature=t, pressure=p * PRESSURE)) for t, p in points
+        sampled(replace(FLUID, ensemble="npt", temperature=t, pressure=p * PRESSURE), looks=300) for t, p in points
     )
     beta, pressed = (
         [f(t, p) / KB for t, p in points] for f in (lambda t, p: 1 / t, lambda t, p: p * PRESSURE * GPA / t)
