@@ -56,6 +56,18 @@ class Wanted:
     """The lowest curvature of the energy, which is negative at a saddle."""
 
 
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Fitting:
+    """From orbitals to densities in the basis."""
+
+    fit: Literal["stacked", "coulomb", "coulomb+external", "overlap"] = "stacked"
+    """How densities are fitted."""
+
+    keep: Literal["electrons", "dipole"] = "dipole"
+    """What fitted densities have exactly: the number of electrons, or that and the dipole moment."""
+
+
 def minimize(
     *files: str,
     functional: Annotated[str, Parameter(alias="-f")] = "tf+vw/9",
@@ -249,7 +261,7 @@ def labels(
     weakest: float = 0.005,
     strongest: float = 0.1,
     mixing: float = 0.4,
-    fit: Literal["stacked", "coulomb", "coulomb+external", "overlap"] = "stacked",
+    fitting: Fitting = Fitting(),
     grid_level: int = 2,
     workers: int = 1,
     common: Shared = SHARED,
@@ -268,8 +280,6 @@ def labels(
         The largest.
     mixing
         Largest share of the potential of superposed atoms in every second one.
-    fit
-        How densities are fitted.
     grid_level
         Of PySCF's grid.
     workers
@@ -282,7 +292,7 @@ def labels(
     from ergodica.dft.labels.conformer import LabelOptions
     from ergodica.dft.labels.many import label_conformers
 
-    options = LabelOptions(count, weakest, strongest, mixing, fit, grid_level, common.seed)
+    options = LabelOptions(count, weakest, strongest, mixing, fitting.fit, grid_level, common.seed, fitting.keep)
     if common.overwrite:
         common.output.unlink(missing_ok=True)
     with progress(common) as bar:

@@ -24,7 +24,7 @@ from jaxtyping import Float
 from ergodica._extras import require
 from ergodica.dft.gaussians.basis import DensityBasis, exponents_of_elements
 from ergodica.dft.gaussians.integrals import charges, dipoles
-from ergodica.dft.labels.fitting import FitMethod, FitSystem, Projected, fit_densities
+from ergodica.dft.labels.fitting import FitMethod, FitSystem, Kept, Projected, fit_densities
 from ergodica.dft.labels.orbital_energies import energies_of_orbitals, semilocal_energies
 from ergodica.dft.labels.reference import kohn_sham_solver
 from ergodica.elements import SYMBOLS
@@ -47,6 +47,7 @@ class LabelOptions:
         fit: how densities are fitted.
         grid_level: of PySCF's grid.
         seed: of the random potentials.
+        keep: what fits have exactly.
 
     Raises:
         InputError: a number makes no sense.
@@ -59,6 +60,7 @@ class LabelOptions:
     fit: FitMethod = "stacked"
     grid_level: int = 2
     seed: int = 0
+    keep: Kept = "dipole"
 
     def __post_init__(self) -> None:
         if self.count < 0 or not 0 < self.weakest <= self.strongest or self.mixing < 0:
@@ -80,7 +82,7 @@ class DensityLabels:
     Energies are in Hartree, gradients ∂E/∂p at p, that of the kinetic energy up to a multiple of the charges w.
 
     Attributes:
-        coefficients: p [L, F], each with exactly the electrons and the dipole moment of the orbitals.
+        coefficients: p [L, F], each with exactly the electrons and, as a rule, the dipole moment of the orbitals.
         kinetic: T_S less what the fit of the density changes in all other energies [L].
         kinetic_gradient: its gradient [L, F].
         xc: exchange-correlation energy of p [L].
@@ -159,7 +161,7 @@ def label_conformer(system: System, options: LabelOptions, seed: int = 0) -> Con
         raise WorkFailed(f"{system.name}: the Kohn-Sham equations did not converge in {solver.max_cycle} cycles.")
     gradient = nuclear_gradient(solver)
     labels = Labels(energy * HARTREE, -gradient * (HARTREE / BOHR), level_of_theory="PBE/6-31G(2df,p)")
-    densities = label_densities(solver, basis, perturbations(basis, options, seed), options.fit)
+    densities = label_densities(solver, basis, perturbations(basis, options, seed), options.fit, options.keep)
     return Conformer(replace(system, labels=labels), np.asarray(solver.dip_moment(verbose=0)), densities)
 
 
@@ -176,7 +178,11 @@ def nuclear_gradient(solver: Any) -> Float[np.ndarray, "N 3"]:
 
 
 def label_densities(
-    solver: Any, basis: DensityBasis, perturbed: list[Perturbation], fit: FitMethod = "stacked"
+    solver: Any,
+    basis: DensityBasis,
+    perturbed: list[Perturbation],
+    fit: FitMethod = "stacked",
+    keep: Kept | None = "dipole",
 ) -> DensityLabels:
     """Labels by one diagonalisation each.
 
@@ -185,6 +191,7 @@ def label_densities(
         basis: of the density.
         perturbed: the potentials.
         fit: how densities are fitted.
+        keep: what fits have exactly; None leaves them as they are.
     """
     integrals = _Integrals.of(solver.mol, basis)
     core, ends = solver.get_hcore(), (solver.make_rdm1(), solver.get_init_guess(key="minao"))
@@ -193,7 +200,7 @@ def label_densities(
     matrices = [ground + one.mixing * away + integrals.potential(one.coefficients) for one in perturbed]
     orbitals = [_occupied(matrix, integrals.orbital_moments[0], solver.mol.nelectron) for matrix in matrices]
     found = energies_of_orbitals(solver, orbitals)
-    p = integrals.fit([*(2 * c @ c.T for c in orbitals), *ends], fit)
+    p = integrals.fit([*(2 * c @ c.T for c in orbitals), *ends], fit, keep)
     xc, xc_gradient, apbe, apbe_gradient = semilocal_energies(solver, integrals.density, p)
     hartree = p @ integrals.system.coulomb
     at_ground, at_start = (hartree + xc_gradient + integrals.system.external)[-2:]
@@ -263,14 +270,15 @@ class _Integrals:
         lib = require("pyscf.lib", "dft")
         return lib.unpack_tril(self.overlaps @ coefficients)
 
-    def fit(self, matrices: list[np.ndarray], method: FitMethod, free: bool = False) -> Float[np.ndarray, "L F"]:
-        """Coefficients of density matrices, with their electrons and dipole moments unless the fit is free."""
+    def fit(self, matrices: list[np.ndarray], method: FitMethod, keep: Kept | None) -> Float[np.ndarray, "L F"]:
+        """Coefficients of density matrices, with what is to be kept of their moments."""
         size = len(matrices[0])
         rows, columns = np.tril_indices(size)
         packed = np.stack([matrix[rows, columns] for matrix in matrices]) * np.where(rows == columns, 1.0, 2.0)
         external = packed @ self.attraction[rows, columns]
         projected = Projected(packed @ self.repulsion, external, packed @ self.overlaps)
-        moments = None if free else packed @ self.orbital_moments[:, rows, columns].T
+        count = {None: 0, "electrons": 1, "dipole": 4}[keep]
+        moments = packed @ self.orbital_moments[:count, rows, columns].T if count else None
         return fit_densities(self.system, projected, method, moments)
 
 

@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 __all__ = ["LabelFile", "read_labels"]
 
 FORMAT = "ergodica-density-labels"
-METHOD = 2
-"""Rises when the same options give other labels: since 2 fits keep the dipole moment."""
 ROOM = 1 << 20
 """Bytes that must be free beside what is written, because HDF5 takes the process down when the disk is full."""
 PER_CONFORMER = {"energy": (), "dipole": (3,), "charge": (), "atoms": (), "labels": ()}
@@ -143,7 +141,7 @@ def _created(path: Path, options: LabelOptions) -> h5py.File:
     import h5py
 
     file = h5py.File(path, "w", libver="latest")
-    file.attrs["format"], file.attrs["options"] = FORMAT, json.dumps(_record(options))
+    file.attrs["format"], file.attrs["options"] = FORMAT, json.dumps(asdict(options))
     shapes: dict[str, tuple[int, ...]] = {**PER_CONFORMER, **PER_ATOM, "perturbation": (2,)}
     for name in ("key", *PER_CONFORMER, *PER_ATOM, *PER_LABEL):
         shape = shapes.get(name, ())
@@ -152,10 +150,6 @@ def _created(path: Path, options: LabelOptions) -> h5py.File:
             data.attrs["units"] = UNITS[name]
     file.swmr_mode = True
     return file
-
-
-def _record(options: LabelOptions) -> dict[str, Any]:
-    return {"method": METHOD, **asdict(options)}
 
 
 def _type(name: str) -> Any:
@@ -200,7 +194,7 @@ def _reading(path: Path) -> Iterator[h5py.File]:
 def _rows(path: Path, options: LabelOptions | None) -> Iterator[tuple[str, dict[str, Any]]]:
     """Finished conformers by fingerprint; with options, only of a file that was made with them."""
     with _reading(path) as file:
-        if options is not None and json.loads(file.attrs["options"]) != _record(options):
+        if options is not None and json.loads(file.attrs["options"]) != asdict(options):
             made = file.attrs["options"]
             raise InputError(f"'{path}' was made with other options ({made}): use those, or add --overwrite.")
         places = {"atom": 0, "label": 0, "function": 0}

@@ -26,9 +26,11 @@ from jaxtyping import Float
 
 from ergodica.errors import InputError
 
-__all__ = ["FitMethod", "FitSystem", "Projected", "fit_densities"]
+__all__ = ["FitMethod", "FitSystem", "Kept", "Projected", "fit_densities"]
 
 FitMethod = Literal["stacked", "coulomb", "coulomb+external", "overlap"]
+Kept = Literal["electrons", "dipole"]
+"""What fits have exactly: the number of electrons, or that and the dipole moment."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ def fit_densities(
     system: FitSystem,
     densities: Projected,
     method: FitMethod = "stacked",
-    moments: Float[np.ndarray, "L 4"] | None = None,
+    moments: Float[np.ndarray, "L M"] | None = None,
 ) -> Float[np.ndarray, "L F"]:
     """Coefficients of densities of one molecule.
 
@@ -75,7 +77,7 @@ def fit_densities(
         system: the density basis.
         densities: what is fitted.
         method: what is made small (see above).
-        moments: number of electrons and dipole moments of the densities, Bohr; if given, the fits have exactly these.
+        moments: of the densities, as many of `FitSystem.moments` as the fits must have exactly.
 
     Raises:
         InputError: there is no such method, or the densities lack what it needs.
@@ -83,9 +85,10 @@ def fit_densities(
     found = _unconstrained(system, densities, method)
     if moments is None:
         return found
-    directions = np.linalg.solve(system.coulomb, system.moments)
-    missing = moments - found @ system.moments
-    return found + np.linalg.solve(system.moments.T @ directions, missing.T).T @ directions.T
+    kept = system.moments[:, : moments.shape[1]]
+    directions = np.linalg.solve(system.coulomb, kept)
+    missing = moments - found @ kept
+    return found + np.linalg.solve(kept.T @ directions, missing.T).T @ directions.T
 
 
 def _unconstrained(system: FitSystem, densities: Projected, method: FitMethod) -> Float[np.ndarray, "L F"]:
