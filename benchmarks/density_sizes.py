@@ -1,12 +1,13 @@
-"""Errors of an orbital-free functional and of a potential, both trained on small clusters, against the size of others.
+"""Errors of an orbital-free functional and of a potential, both trained on small molecules, against the size of others.
 
     ergodica train examples/dft/ofdft-water-clusters.toml && ergodica train examples/train/water-clusters.toml
     python benchmarks/density_sizes.py water2.h5 water4.h5 water8.h5 -f runs/ofdft-water-clusters/model.safetensors \
         -m runs/visnet-water-clusters/model.safetensors \
-        -o benchmarks/results/density_sizes.json --plot docs/ofdft_sizes.png
+        --unit molecules --trained 1 3 -o benchmarks/results/density_sizes.json --plot docs/ofdft_sizes.png
 
-Each file holds labelled molecules of one composition (`ergodica dft labels --count 1`). Densities are minimised from
-superposed atoms. Errors are of total energies, of energies less their mean over the file, and of forces.
+Each file holds labelled molecules of one size, counted in atoms other than hydrogen (`ergodica dft labels --count 1`).
+Densities are minimised from superposed atoms. Errors are of total energies, of those less their mean over the file, and
+of forces.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from ergodica.dft.evaluation import evaluate_functional
 from ergodica.dft.labels.conformer import Conformer
 from ergodica.dft.labels.file import read_labels
 from ergodica.dft.run import DensityOptions
+from ergodica.elements import formula
+from ergodica.errors import InputError
 from ergodica.prediction import predict
 from ergodica.units import KCAL_PER_MOL
 
@@ -45,18 +48,23 @@ def regression(model: str, conformers: list[Conformer]) -> dict[str, float]:
 
 def measured(path: str, options: argparse.Namespace) -> dict[str, Any]:
     conformers = read_labels(path)
-    numbers = conformers[0].system.numbers
+    atoms = [len(one.system.numbers) for one in conformers]
+    heavy = [int((one.system.numbers > 1).sum()) for one in conformers]
+    if len(set(heavy)) > 1:
+        raise InputError(f"{path} holds molecules of {min(heavy)} to {max(heavy)} atoms: one size a file.")
     chosen = DensityOptions(options.functional, start="sad", force=True)
     found = evaluate_functional(conformers, chosen)
-    row: dict[str, Any] = {"file": Path(path).name, "size": int((numbers > 1).sum()), "atoms": len(numbers)}
-    row["functional"] = vars(found)
+    row: dict[str, Any] = {"file": Path(path).name, "size": heavy[0], "atoms": float(np.mean(atoms))}
+    row["functional"] = dict(vars(found))
+    if len({formula(one.system.numbers) for one in conformers}) > 1:
+        del row["functional"]["mean_predictor_mae"]  # a mean of different molecules is no prediction
     if options.model:
         row["regression"] = regression(options.model, conformers)
     print(json.dumps(row), flush=True)
     return row
 
 
-def plot(rows: list[dict[str, Any]], path: Path) -> None:
+def plot(rows: list[dict[str, Any]], options: argparse.Namespace) -> None:
     import matplotlib
 
     matplotlib.use("agg")
@@ -71,27 +79,30 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
             per = sizes if panel is panels[0] else [1] * len(sizes)
             values = [row[method][key] / count for row, count in zip(known, per, strict=True)]
             panel.plot(sizes, values, style, color=colour, label=label)
-    labels = ("energy error per molecule, kcal/mol", "relative energies, kcal/mol", "forces, kcal/mol/Å")
+    one = options.unit.removesuffix("s")
+    labels = (f"energy error per {one}, kcal/mol", "energies less mean, kcal/mol", "forces, kcal/mol/Å")
     for panel, text in zip(panels, labels, strict=True):
-        panel.set(xlabel="molecules", ylabel=text, yscale="log")
-        panel.axvspan(0.5, 3.5, color="0.9", label="sizes of the training")
+        panel.set(xlabel=options.unit, ylabel=text, yscale="log")
+        panel.axvspan(options.trained[0] - 0.5, options.trained[1] + 0.5, color="0.9", label="sizes of the training")
     panels[0].legend(frameon=False)
-    figure.savefig(path, dpi=130)
+    figure.savefig(options.plot, dpi=130)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("files", nargs="+", help="labels of molecules of one composition each")
+    parser.add_argument("files", nargs="+", help="labels of molecules of one size each")
     parser.add_argument("-f", "--functional", required=True, help="file of a learned one")
     parser.add_argument("-m", "--model", help="potential trained on the same molecules")
     parser.add_argument("-o", "--output", type=Path, help="JSON file")
     parser.add_argument("--plot", type=Path)
+    parser.add_argument("--unit", default="C, N and O atoms", help="what the size counts")
+    parser.add_argument("--trained", type=int, nargs=2, default=(1, 4), help="smallest and largest size learnt from")
     options = parser.parse_args()
     rows = [measured(path, options) for path in options.files]
     if options.output:
         options.output.write_text(json.dumps({"functional": options.functional, "sizes": rows}, indent=1) + "\n")
     if options.plot:
-        plot(rows, options.plot)
+        plot(rows, options)
 
 
 if __name__ == "__main__":

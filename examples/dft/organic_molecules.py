@@ -1,7 +1,7 @@
 """Geometries of all small organic molecules of a size, warm: what a functional that is to be general learns from.
 
     python examples/dft/organic_molecules.py --atoms 1 4 --each 10 -o organic-train.xyz
-    python examples/dft/organic_molecules.py --atoms 5 6 --each 1 --molecules 40 --seed 1 -o organic-test.xyz
+    python examples/dft/organic_molecules.py --atoms 6 6 --each 1 --molecules 10 --seed 6 -o organic6.xyz
 
 Molecules of C, N and O with so many of them and hydrogens are grown atom by atom and ring by ring, but for what is
 seldom met (`LEFT_OUT`). Each geometry is one that RDKit embeds, moved as the harmonic ensemble of MMFF94 moves it. They
@@ -36,6 +36,8 @@ LEFT_OUT = {
 """What is not made: by SMARTS."""
 SOFTEST = 0.5
 """Curvature below which directions count as that stiff, eV/Å²: bonds turn by some 15 degrees at 300 K."""
+SHARE_CLOSED, HIGHEST = 1 / 4, (1, 1, 2, 3)
+"""Of random growth: how many of its steps also close a ring, and up to which order the next bond may be."""
 STEP, RIGID = 1e-3, 1e-3
 """Of finite differences, Å, and curvature of moving and turning as a whole, eV/Å²."""
 
@@ -47,11 +49,11 @@ def read(smiles: str) -> Chem.Mol:
     return graph
 
 
-def grown(smiles: str) -> Iterator[str]:
-    """All molecules with one heavy atom more."""
+def grown(smiles: str, highest: int = 3) -> Iterator[str]:
+    """All molecules with one heavy atom more, by bonds of up to an order."""
     graph = read(smiles)
     for atom in graph.GetAtoms():
-        for order in range(1, min(3, atom.GetTotalNumHs()) + 1):
+        for order in range(1, min(highest, atom.GetTotalNumHs()) + 1):
             for element, valence in zip(ELEMENTS, (4, 3, 2), strict=True):
                 if order <= valence:
                     larger = Chem.RWMol(graph)
@@ -61,7 +63,7 @@ def grown(smiles: str) -> Iterator[str]:
 
 
 def closed(smiles: str) -> Iterator[str]:
-    """All molecules with two hydrogens less: a ring more, or a bond of higher order."""
+    """All molecules with a ring more."""
     graph = read(smiles)
     free = [atom.GetIdx() for atom in graph.GetAtoms() if atom.GetTotalNumHs()]
     for place, one in enumerate(free):
@@ -80,16 +82,37 @@ def canonical(graph: Chem.RWMol) -> str:
     return str(Chem.MolToSmiles(graph))
 
 
+def wanted(smiles: str) -> bool:
+    """Whether nothing in it is left out."""
+    graph = read(smiles)
+    return not any(graph.HasSubstructMatch(Chem.MolFromSmarts(pattern)) for pattern in LEFT_OUT.values())
+
+
 def molecules(least: int, most: int) -> list[str]:
     """All of these sizes, by SMILES."""
     known = [set(ELEMENTS)]
     while len(known) < most:
         larger = {new for old in known[-1] for new in grown(old)}
         known.append(larger | {new for old in larger for new in closed(old)})
-    found = sorted(set().union(*known[least - 1 :]))
-    unwanted = [Chem.MolFromSmarts(pattern) for pattern in LEFT_OUT.values()]
-    graphs = {smiles: read(smiles) for smiles in found}
-    return [one for one, graph in graphs.items() if not any(graph.HasSubstructMatch(bad) for bad in unwanted)]
+    return [one for one in sorted(set().union(*known[least - 1 :])) if wanted(one)]
+
+
+def drawn(least: int, most: int, count: int, random: np.random.Generator) -> list[str]:
+    """So many of these sizes, grown atom by atom at random, every fourth time with a ring."""
+    found: set[str] = set()
+    while len(found) < count:
+        one, size = str(random.choice(ELEMENTS)), int(random.integers(least, most + 1))
+        for _ in range(size - 1):
+            larger = sorted(set(grown(one, int(random.choice(HIGHEST)))))
+            if random.random() < SHARE_CLOSED:
+                larger = sorted({new for old in larger for new in closed(old)}) or larger
+            larger = [new for new in larger if wanted(new)]
+            if not larger:
+                break
+            one = str(random.choice(larger))
+        else:
+            found.add(one)
+    return sorted(found)
 
 
 def warmed(molecule: Molecule, temperature: float, random: np.random.Generator) -> Atoms:
@@ -127,9 +150,8 @@ def main() -> None:
     parser.add_argument("-o", "--output", required=True)
     options = parser.parse_args()
     random = np.random.default_rng(options.seed)
-    names = molecules(*options.atoms)
-    if options.molecules is not None:
-        names = sorted(random.permutation(names)[: options.molecules].tolist())
+    drawing = options.molecules is not None
+    names = drawn(*options.atoms, options.molecules, random) if drawing else molecules(*options.atoms)
     found = []
     with BlockLogs():
         for number in range(options.each):

@@ -75,7 +75,8 @@ def semilocal_energies(
                 energy, by_rho, by_sigma = _energy_density(name, one)
                 energies[place, number] += weights @ energy
                 slopes[number] = weights * np.stack([by_rho, *(2 * by_sigma * one[1:])])
-            gradients[place] += slopes.reshape(len(rho), -1) @ values.reshape(-1, values.shape[2])
+            for axis, part in enumerate(values):  # one reshape of all would copy them
+                gradients[place] += slopes[:, axis] @ part
     return energies[0], gradients[0], energies[1], gradients[1]
 
 

@@ -5,10 +5,13 @@ All of it in double precision; what the network then sees is small and may be si
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Hashable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, NamedTuple
+from itertools import chain
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -80,11 +83,35 @@ def examples(conformers: Sequence[Conformer], config: FunctionalConfig) -> list[
         conformers: labelled; all of their elements are the configuration's.
         config: of the functional to be trained.
     """
-    with jax.enable_x64(True):
-        return [_example(conformer, config) for conformer in conformers]
+    return _side_by_side(partial(_example, config), conformers, [one.system.numbers.tobytes() for one in conformers])
 
 
-def _example(conformer: Conformer, config: FunctionalConfig) -> Example:
+_Given = TypeVar("_Given")
+_Found = TypeVar("_Found")
+
+
+def _side_by_side(work: Callable[[_Given], _Found], given: Sequence[_Given], kinds: Sequence[Hashable]) -> list[_Found]:
+    """Do the work in double precision, kinds in threads: programs of many molecules take longer to compile than to run.
+
+    Args:
+        work: what is done.
+        given: with each of these.
+        kinds: what programs depend on; each is compiled by one thread.
+    """
+    members: dict[Hashable, list[int]] = {}
+    for number, kind in enumerate(kinds):
+        members.setdefault(kind, []).append(number)
+
+    def several(numbers: list[int]) -> list[tuple[int, _Found]]:
+        with jax.enable_x64(True):  # holds for a thread
+            return [(number, work(given[number])) for number in numbers]
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        found = dict(chain.from_iterable(pool.map(several, members.values())))
+    return [found[number] for number in range(len(given))]
+
+
+def _example(config: FunctionalConfig, conformer: Conformer) -> Example:
     system, labels = conformer.system, conformer.densities
     basis, positions = DensityBasis.of(system.numbers), system.positions / BOHR
     species = config.layout.species(system.numbers)
@@ -180,33 +207,48 @@ def fit_reference(found: Sequence[Example], config: FunctionalConfig) -> AtomicR
         curvature=fit_quadratic(layout, responses),
         whitening=fit_whitening(layout, deviations),
     )
-    left = np.array([one.energy[0] for one in less_reference(found, AtomicReference(**parts), config)])
-    return AtomicReference(**parts | {"energy": fit_energy(layout, grounds("natural"), left)})
+    functional = LearnedFunctional({}, AtomicReference(**parts), jnp.zeros(()), config)
+    left = [
+        one.energy[0] - float(energy[0]) for one, (energy, _, _) in zip(found, _fitted(functional, found), strict=True)
+    ]
+    return AtomicReference(**parts | {"energy": fit_energy(layout, grounds("natural"), np.array(left))})
 
 
 def less_reference(found: Sequence[Example], reference: AtomicReference, config: FunctionalConfig) -> list[Example]:
     """Examples whose labels are what the reference leaves to the network, with the answers of their dipole moments."""
     functional = LearnedFunctional({}, reference, jnp.zeros(()), config)
+    answers = _side_by_side(partial(_polarity, functional), found, _kinds(found))
     left = []
-    with jax.enable_x64(True):
-        for one in found:
-            energy, slope, by_place = jax.device_get(
-                _reference_labels(functional, one.species, one.positions, one.index, one.natural)
+    for one, (energy, slope, pull), (answer, size) in zip(found, _fitted(functional, found), answers, strict=True):
+        left.append(
+            replace(
+                one,
+                energy=one.energy - energy,
+                gradient=one.gradient - slope,
+                nuclear=one.nuclear - pull - np.einsum("f,fni->ni", slope[0], one.jacobian),
+                polarity=answer,
+                polarisability=float(size),
             )
-            pull = by_place + np.einsum("f,fni->ni", slope[0], one.jacobian)
-            basis = DensityBasis.of(np.array(config.layout.elements)[one.species])
-            answer, size = jax.device_get(polarity(basis, config.layout, one.positions, reference.curvature))
-            left.append(
-                replace(
-                    one,
-                    energy=one.energy - energy,
-                    gradient=one.gradient - slope,
-                    nuclear=one.nuclear - pull,
-                    polarity=answer,
-                    polarisability=float(size),
-                )
-            )
+        )
     return left
+
+
+def _kinds(found: Sequence[Example]) -> list[bytes]:
+    return [one.species.tobytes() for one in found]
+
+
+def _fitted(functional: LearnedFunctional, found: Sequence[Example]) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """What `_reference_labels` gives."""
+
+    def labels(one: Example) -> Any:
+        return jax.device_get(_reference_labels(functional, one.species, one.positions, one.index, one.natural))
+
+    return _side_by_side(labels, found, _kinds(found))
+
+
+def _polarity(functional: LearnedFunctional, one: Example) -> tuple[np.ndarray, np.ndarray]:
+    basis = DensityBasis.of(np.array(functional.config.layout.elements)[one.species])
+    return jax.device_get(polarity(basis, functional.config.layout, one.positions, functional.reference.curvature))
 
 
 @partial(jax.jit, static_argnums=(0, 1))

@@ -47,7 +47,7 @@ class FunctionalConfig:
         elements: symbols, by rising atomic number.
         target: what it stands for.
         network: architecture.
-        formulas: compositions it was trained on.
+        formulas: compositions it is for; none for all of its elements.
     """
 
     elements: tuple[str, ...]
@@ -171,7 +171,7 @@ class LearnedFunctional:
         )
 
     def is_strange(self, system: System, force: bool = False) -> bool:
-        """Whether a molecule has a composition that the functional was not trained on.
+        """Whether a molecule has a composition that the functional is not for.
 
         Raises:
             InputError: it has, and that is not forced; or it holds an element of which the functional knows nothing.
@@ -182,7 +182,7 @@ class LearnedFunctional:
                 f"{system.name} holds {symbols_of(unknown)[0]}, an element that this functional was not trained on "
                 f"(it knows {' '.join(self.config.elements)}); train one, or use a classical functional."
             )
-        if formula(system.numbers) in self.config.formulas:
+        if not self.config.formulas or formula(system.numbers) in self.config.formulas:
             return False
         if not force:
             raise InputError(

@@ -89,12 +89,14 @@ class FunctionalTraining(TaskOptions):
     Attributes:
         model: architecture.
         target: what is learnt.
+        general: it is for molecules of any composition of its elements, not only those it learns from.
         data: labels.
         loss: what is minimised.
     """
 
     model: NetworkConfig = field(default_factory=NetworkConfig)
     target: Target = "T_S+E_XC"
+    general: bool = False
     data: DensityData = field(default_factory=DensityData)
     loss: DensityLoss = field(default_factory=DensityLoss)
     output: str = "runs/functional"
@@ -165,7 +167,7 @@ class FunctionalTask:
         if others - elements:
             raise InputError(f"No training conformer holds {symbols_of(others - elements)[0]}, one to validate does.")
         self.config, self.fingerprint = config, _fingerprint([*train, *validation])
-        formulas = tuple(sorted({formula(one.system.numbers) for one in train}))
+        formulas = () if config.general else tuple(sorted({formula(one.system.numbers) for one in train}))
         functional = FunctionalConfig(symbols_of(elements), config.target, config.model, formulas)
         fitted, checked = examples(train, functional), examples(validation, functional)
         reference = fit_reference(fitted, functional)
