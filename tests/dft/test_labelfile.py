@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+
+import h5py
 import numpy as np
 import pytest
 
@@ -28,7 +31,24 @@ def test_what_goes_in_comes_out_and_goes_on(tmp_path) -> None:
         for name, values in vars(one.densities).items():
             tolerance = 1e-6 if name.endswith("_gradient") else 0.0
             np.testing.assert_allclose(getattr(back.densities, name), values, rtol=tolerance, atol=tolerance)
+        for name, values in vars(one.second).items():
+            np.testing.assert_allclose(getattr(back.second, name), values, rtol=1e-6, atol=1e-6)
     assert [len(one.system) for one in read_labels(path, slice(1, None))] == [2, 2]
+    assert [one.energy for one in read_labels(path, slice(None, None, -1))] == [one.energy for one in found[::-1]]
+
+
+def test_files_of_before_have_no_second_derivatives_and_go_on(tmp_path) -> None:
+    path, options = tmp_path / "labels.h5", LabelOptions(curvature=False)
+    (one,) = conformers(1)
+    with LabelFile(path, options) as file:
+        file.append("0" * 40, one)
+    with h5py.File(path, "a") as file:
+        made = json.loads(file.attrs["options"])
+        del made["curvature"]
+        file.attrs["options"] = json.dumps(made)
+    with LabelFile(path, options) as file:
+        assert len(file.keys) == 1
+    assert read_labels(path)[0].second is None
 
 
 def test_other_files_are_refused(tmp_path) -> None:

@@ -24,13 +24,15 @@ from ergodica.dft.labels.conformer import (
     perturbations,
 )
 from ergodica.dft.labels.orbital_energies import semilocal_energies
+from ergodica.dft.labels.second_order import orbital_response, xc_curvature
 from ergodica.dft.properties import dipole
 from ergodica.system import System
 from ergodica.units import BOHR, DEBYE
 
 pytest.importorskip("pyscf")
 
-from ergodica.dft.labels.conformer import _Integrals, _occupied
+from ergodica.dft.labels.conformer import _occupied
+from ergodica.dft.labels.integrals import Integrals
 from ergodica.dft.labels.reference import kohn_sham_solver
 
 WATER = System(np.array([8, 1, 1]), np.array([[0.0, 0.0, 0.1173], [0.0, 0.7572, -0.4692], [0.0, -0.7572, -0.4692]]))
@@ -51,7 +53,7 @@ def test_gradients_are_those_of_finite_differences(strength: float, mixing: floa
     solver, basis = solved("water")
     random = strength * np.random.default_rng(1).normal(size=basis.size)
     steps = [Perturbation(s * mixing, s * random) for s in (0.99, 1.0, 1.01)]
-    found = label_densities(solver, basis, steps, keep="electrons")
+    found = label_densities(solver, Integrals.of(solver.mol, basis), steps, keep="electrons")
     change = found.coefficients[2] - found.coefficients[0]
     assert found.kinetic_gradient[1] @ change == pytest.approx(found.kinetic[2] - found.kinetic[0], rel=1e-4)
     assert abs(charges(basis) @ change) < 1e-10
@@ -63,20 +65,38 @@ def test_gradients_are_those_of_finite_differences(strength: float, mixing: floa
 def test_gradients_hold_where_the_dipole_moment_is_kept(strength: float, mixing: float, error: float) -> None:
     """The same, by the root mean square error over five perturbations."""
     solver, basis = solved("water")
-    changes = []
+    integrals, changes = Integrals.of(solver.mol, basis), []
     for seed in range(1, 6):
         random = strength * np.random.default_rng(seed).normal(size=basis.size)
-        found = label_densities(solver, basis, [Perturbation(s * mixing, s * random) for s in (0.99, 1.0, 1.01)])
+        found = label_densities(solver, integrals, [Perturbation(s * mixing, s * random) for s in (0.99, 1.0, 1.01)])
         move = found.coefficients[2] - found.coefficients[0]
         changes.append((found.kinetic_gradient[1] @ move, found.kinetic[2] - found.kinetic[0]))
     predicted, seen = np.array(changes).T
     assert np.linalg.norm(predicted - seen) < error * np.linalg.norm(seen)
 
 
+def test_second_derivatives_are_those_of_weak_potentials() -> None:
+    """Densities answer to gradients as X says, and gradients of exchange and correlation to densities."""
+    solver, basis = solved("water")
+    integrals, nothing = Integrals.of(solver.mol, basis), Perturbation(0.0, np.zeros(basis.size))
+    weak = [Perturbation(0.0, 1e-3 * np.random.default_rng(seed).normal(size=basis.size)) for seed in range(3)]
+    found = label_densities(solver, integrals, [nothing, *weak])
+    response = orbital_response(solver, integrals.repulsion, integrals.system.coulomb)
+    curvature = xc_curvature(solver, integrals.density, found.coefficients[0])
+    values, vectors = np.linalg.eigh(integrals.system.overlap)
+    root, inverse = ((vectors * values**power) @ vectors.T for power in (0.5, -0.5))
+    for number in range(1, 4):
+        moved, slope, xc_slope = (
+            rows[number] - rows[0] for rows in (found.coefficients, found.kinetic_gradient, found.xc_gradient)
+        )
+        assert np.linalg.norm(root @ (response @ slope - moved)) < 0.015 * np.linalg.norm(root @ moved)
+        assert np.linalg.norm(inverse @ (curvature @ moved - xc_slope)) < 2e-3 * np.linalg.norm(inverse @ xc_slope)
+
+
 def test_gradients_hold_along_the_iterations() -> None:
     """Undamped self-consistency: the trapezoid of the gradients between two cycles is the change of the energy."""
     solver, basis = solved("hydrogen")
-    integrals = _Integrals.of(solver.mol, basis)
+    integrals = Integrals.of(solver.mol, basis)
     matrix, kinetic, coefficients, gradients = solver.get_init_guess(key="minao"), [], [], []
     for _ in range(7):
         fitted = integrals.fit([matrix], "stacked", "electrons")
@@ -95,8 +115,8 @@ def test_gradients_hold_along_the_iterations() -> None:
 def test_the_ground_state_is_kohn_shams() -> None:
     """The kinetic energy absorbs the fit: E[p] is Kohn-Sham's energy, and the gradient of all terms vanishes."""
     solver, basis = solved("water")
-    found = label_densities(solver, basis, [Perturbation(0.0, np.zeros(basis.size))])
-    integrals = _Integrals.of(solver.mol, basis)
+    integrals = Integrals.of(solver.mol, basis)
+    found = label_densities(solver, integrals, [Perturbation(0.0, np.zeros(basis.size))])
     p, system = found.coefficients[0], integrals.system
     total = found.kinetic[0] + found.xc[0] + 0.5 * p @ system.coulomb @ p + system.external @ p
     assert total + solver.mol.energy_nuc() == pytest.approx(solver.e_tot, abs=1e-8)
@@ -112,7 +132,7 @@ def test_the_ground_state_is_kohn_shams() -> None:
 def test_fits_of_water_have_the_known_errors() -> None:
     """Millihartrees; that pure Coulomb fits miss the external energy was found by an independent program, too."""
     solver, basis = solved("water")
-    integrals, matrix = _Integrals.of(solver.mol, basis), solver.make_rdm1()
+    integrals, matrix = Integrals.of(solver.mol, basis), solver.make_rdm1()
     repulsion, attraction = 0.5 * np.sum(matrix * solver.get_j(dm=matrix)), np.sum(matrix * integrals.attraction)
     expected = {"stacked": (-0.039, 0.0), "coulomb": (-0.039, 9.73), "coulomb+external": (0.148, 0.0)}
     for method, (hartree, external) in expected.items():
@@ -142,6 +162,8 @@ def test_conformers_carry_forces_and_dipole() -> None:
     assert found.densities.coefficients.shape == (3, 40)
     np.testing.assert_allclose(found.gradient.sum(axis=0), 0.0, atol=1e-9)
     assert np.linalg.norm(found.dipole) < 1e-4
+    assert found.second is not None and found.second.response.shape == found.second.xc_curvature.shape == (40, 40)
+    assert label_conformer(HYDROGEN, LabelOptions(count=0, grid_level=0, curvature=False)).second is None
 
 
 SLEEPY = """

@@ -60,6 +60,23 @@ def test_a_quadratic_functional_is_found_without_a_network() -> None:
     assert np.mean([one.gradient**2 for one in left]) < 0.01 * np.mean([one.gradient**2 for one in found])
 
 
+def test_labels_of_moved_densities_follow_to_second_order() -> None:
+    """The toy is quadratic, so that labels by its curvature are those of the moved density itself."""
+    config = FunctionalConfig(("H",), network=NetworkConfig(8, 4, 1, 2, Radial(6.0, 4)))
+    (one,) = examples(conformers(1), config)
+    assert one.curvature is not None and one.spread is not None
+    np.testing.assert_allclose(one.curvature, np.eye(len(one.normal)), atol=1e-5)
+    np.testing.assert_allclose(one.normal @ one.spread, 0.0, atol=1e-5)
+    feed = ExampleFeed([one], 1, 0, 1, noise=0.05)
+    chunk = feed.chunk(*feed.plan(np.random.default_rng(0))[0])
+    parts = (chunk.batch.natural, chunk.targets.gradient, chunk.targets.energy)
+    natural, gradient, energy = (np.squeeze(np.asarray(part)) for part in parts)
+    moved, away = natural - np.float32(one.natural), natural - np.float32(one.natural[0])
+    assert np.abs(moved[1:]).max() > 0.01 and not moved[0].any()
+    np.testing.assert_allclose(gradient, away, atol=1e-5)
+    np.testing.assert_allclose(energy, one.energy[0] + 0.5 * np.sum(away**2, axis=1), atol=1e-5)
+
+
 def test_densities_far_from_the_ground_state_count_less() -> None:
     """Labels are made-up quadratic ones: the distance is the length of the move."""
     config = FunctionalConfig(("H",), network=NetworkConfig(8, 4, 1, 2, Radial(6.0, 4)))

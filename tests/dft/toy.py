@@ -8,6 +8,7 @@ import numpy as np
 from ergodica.dft.gaussians.basis import DensityBasis
 from ergodica.dft.gaussians.integrals import charges
 from ergodica.dft.labels.conformer import Conformer, DensityLabels
+from ergodica.dft.labels.second_order import SecondOrder
 from ergodica.dft.molecule import make_molecule
 from ergodica.dft.start import atomic_start
 from ergodica.system import Labels, System
@@ -47,4 +48,5 @@ def _conformer(random: np.random.Generator, basis: DensityBasis, labels: int) ->
         perturbation=np.zeros((labels, 2)),
     )
     energy = Labels(float(densities.kinetic[0]) * HARTREE, np.zeros((2, 3)))
-    return Conformer(System(np.array(basis.numbers), positions, labels=energy), np.zeros(3), densities)
+    second = SecondOrder(inverse @ inverse, np.zeros_like(inverse))
+    return Conformer(System(np.array(basis.numbers), positions, labels=energy), np.zeros(3), densities, second)

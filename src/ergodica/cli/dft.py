@@ -67,6 +67,9 @@ class Fitting:
     keep: Literal["electrons", "dipole"] = "dipole"
     """What fitted densities have exactly: the number of electrons, or that and the dipole moment."""
 
+    curvature: bool = True
+    """Label second derivatives of the ground state, too; they make the file ten times as large."""
+
 
 def minimize(
     *files: str,
@@ -292,7 +295,9 @@ def labels(
     from ergodica.dft.labels.conformer import LabelOptions
     from ergodica.dft.labels.many import label_conformers
 
-    options = LabelOptions(count, weakest, strongest, mixing, fitting.fit, grid_level, common.seed, fitting.keep)
+    options = LabelOptions(
+        count, weakest, strongest, mixing, fitting.fit, grid_level, common.seed, fitting.keep, fitting.curvature
+    )
     if common.overwrite:
         common.output.unlink(missing_ok=True)
     with progress(common) as bar:

@@ -15,24 +15,31 @@ the error of the fit and E[p] is Kohn-Sham's.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
-from ergodica._extras import require
-from ergodica.dft.gaussians.basis import DensityBasis, exponents_of_elements
-from ergodica.dft.gaussians.integrals import charges, dipoles
-from ergodica.dft.labels.fitting import FitMethod, FitSystem, Kept, Projected, fit_densities
+from ergodica.dft.gaussians.basis import DensityBasis
+from ergodica.dft.labels.fitting import FitMethod, Kept
+from ergodica.dft.labels.integrals import Integrals
 from ergodica.dft.labels.orbital_energies import energies_of_orbitals, semilocal_energies
 from ergodica.dft.labels.reference import kohn_sham_solver
-from ergodica.elements import SYMBOLS
+from ergodica.dft.labels.second_order import SecondOrder, orbital_response, xc_curvature
 from ergodica.errors import InputError, WorkFailed
 from ergodica.system import Labels, System
 from ergodica.units import BOHR, HARTREE
 
-__all__ = ["Conformer", "DensityLabels", "LabelOptions", "Perturbation", "label_conformer", "perturbations"]
+__all__ = [
+    "Conformer",
+    "DensityLabels",
+    "LabelOptions",
+    "Perturbation",
+    "label_conformer",
+    "label_densities",
+    "perturbations",
+]
 
 
 @dataclass(frozen=True)
@@ -48,6 +55,7 @@ class LabelOptions:
         grid_level: of PySCF's grid.
         seed: of the random potentials.
         keep: what fits have exactly.
+        curvature: whether there are second derivatives of the ground state, too.
 
     Raises:
         InputError: a number makes no sense.
@@ -61,6 +69,7 @@ class LabelOptions:
     grid_level: int = 2
     seed: int = 0
     keep: Kept = "dipole"
+    curvature: bool = True
 
     def __post_init__(self) -> None:
         if self.count < 0 or not 0 < self.weakest <= self.strongest or self.mixing < 0:
@@ -112,11 +121,13 @@ class Conformer:
         system: the molecule; its labels are Kohn-Sham's energy (eV) and forces (eV/Å).
         dipole: Kohn-Sham's, Debye [3].
         densities: labels of densities.
+        second: second derivatives of the ground state, where there are.
     """
 
     system: System
     dipole: Float[np.ndarray, " 3"]
     densities: DensityLabels
+    second: SecondOrder | None = None
 
     @property
     def energy(self) -> float:
@@ -161,8 +172,10 @@ def label_conformer(system: System, options: LabelOptions, seed: int = 0) -> Con
         raise WorkFailed(f"{system.name}: the Kohn-Sham equations did not converge in {solver.max_cycle} cycles.")
     gradient = nuclear_gradient(solver)
     labels = Labels(energy * HARTREE, -gradient * (HARTREE / BOHR), level_of_theory="PBE/6-31G(2df,p)")
-    densities = label_densities(solver, basis, perturbations(basis, options, seed), options.fit, options.keep)
-    return Conformer(replace(system, labels=labels), np.asarray(solver.dip_moment(verbose=0)), densities)
+    integrals = Integrals.of(solver.mol, basis)
+    densities = label_densities(solver, integrals, perturbations(basis, options, seed), options.fit, options.keep)
+    second = _second_derivatives(solver, integrals, densities.coefficients[0]) if options.curvature else None
+    return Conformer(replace(system, labels=labels), np.asarray(solver.dip_moment(verbose=0)), densities, second)
 
 
 def nuclear_gradient(solver: Any) -> Float[np.ndarray, "N 3"]:
@@ -179,7 +192,7 @@ def nuclear_gradient(solver: Any) -> Float[np.ndarray, "N 3"]:
 
 def label_densities(
     solver: Any,
-    basis: DensityBasis,
+    integrals: Integrals,
     perturbed: list[Perturbation],
     fit: FitMethod = "stacked",
     keep: Kept | None = "dipole",
@@ -188,12 +201,11 @@ def label_densities(
 
     Args:
         solver: PySCF's, converged.
-        basis: of the density.
+        integrals: of its molecule.
         perturbed: the potentials.
         fit: how densities are fitted.
         keep: what fits have exactly; None leaves them as they are.
     """
-    integrals = _Integrals.of(solver.mol, basis)
     core, ends = solver.get_hcore(), (solver.make_rdm1(), solver.get_init_guess(key="minao"))
     ground, start = (core + solver.get_veff(dm=matrix) for matrix in ends)
     away = start - ground
@@ -222,82 +234,13 @@ def label_densities(
     )
 
 
+def _second_derivatives(solver: Any, integrals: Integrals, ground: Float[np.ndarray, " F"]) -> SecondOrder:
+    response = orbital_response(solver, integrals.repulsion, integrals.system.coulomb)
+    return SecondOrder(response, xc_curvature(solver, integrals.density, ground))
+
+
 def _occupied(matrix: np.ndarray, overlap: np.ndarray, electrons: int) -> Float[np.ndarray, "A O"]:
     """Orbitals that fill the lowest states of a potential."""
     from scipy.linalg import eigh
 
     return eigh(matrix, overlap, subset_by_index=(0, electrons // 2 - 1))[1]
-
-
-@dataclass(frozen=True)
-class _Integrals:
-    """Integrals of orbitals and density basis by libcint.
-
-    Attributes:
-        density: the density basis in PySCF's form.
-        system: what the fit needs of it.
-        orbital_moments: overlap and dipole moments of pairs of orbitals, Bohr [4, A, A].
-        attraction: of its pairs by the nuclei, Hartree [A, A].
-        repulsion: (χ_i χ_j | ω_μ) of pairs i ≥ j, Hartree [A(A+1)/2, F].
-        overlaps: ∫χ_i χ_j ω_μ of the same pairs [A(A+1)/2, F].
-    """
-
-    density: Any
-    system: FitSystem
-    orbital_moments: Float[np.ndarray, "4 A A"]
-    attraction: Float[np.ndarray, "A A"]
-    repulsion: Float[np.ndarray, "P F"] = field(repr=False)
-    overlaps: Float[np.ndarray, "P F"] = field(repr=False)
-
-    @classmethod
-    def of(cls, molecule: Any, basis: DensityBasis) -> _Integrals:
-        df = require("pyscf.df", "dft")
-        density = df.make_auxmol(molecule, _shells(basis))
-        system = FitSystem(
-            overlap=density.intor("int1e_ovlp"),
-            coulomb=density.intor("int2c2e"),
-            external=_external(molecule, density),
-            moments=np.column_stack([charges(basis), dipoles(basis, molecule.atom_coords())]),
-        )
-        repulsion, overlaps = (
-            df.incore.aux_e2(molecule, density, name, aosym="s2ij") for name in ("int3c2e", "int3c1e")
-        )
-        moments = np.concatenate([molecule.intor("int1e_ovlp")[None], molecule.intor("int1e_r")])
-        return cls(density, system, moments, molecule.intor("int1e_nuc"), repulsion, overlaps)
-
-    def potential(self, coefficients: Float[np.ndarray, " F"]) -> Float[np.ndarray, "A A"]:
-        """Matrix of the potential Σ_μ c_μ ω_μ(r) between orbitals, Hartree."""
-        lib = require("pyscf.lib", "dft")
-        return lib.unpack_tril(self.overlaps @ coefficients)
-
-    def fit(self, matrices: list[np.ndarray], method: FitMethod, keep: Kept | None) -> Float[np.ndarray, "L F"]:
-        """Coefficients of density matrices, with what is to be kept of their moments."""
-        size = len(matrices[0])
-        rows, columns = np.tril_indices(size)
-        packed = np.stack([matrix[rows, columns] for matrix in matrices]) * np.where(rows == columns, 1.0, 2.0)
-        external = packed @ self.attraction[rows, columns]
-        projected = Projected(packed @ self.repulsion, external, packed @ self.overlaps)
-        count = {None: 0, "electrons": 1, "dipole": 4}[keep]
-        moments = packed @ self.orbital_moments[:count, rows, columns].T if count else None
-        return fit_densities(self.system, projected, method, moments)
-
-
-def _shells(basis: DensityBasis) -> dict[str, list[list[Any]]]:
-    """The density basis in PySCF's words."""
-    known = exponents_of_elements()
-    return {
-        SYMBOLS[number]: [
-            [degree, [exponent, 1.0]]
-            for degree, exponents in enumerate(known[SYMBOLS[number]])
-            for exponent in exponents
-        ]
-        for number in sorted(set(basis.numbers))
-    }
-
-
-def _external(molecule: Any, density: Any) -> Float[np.ndarray, " F"]:
-    """-Σ_C Z_C ∫ ω_μ / |r - C|: the nuclei as Gaussians too narrow to matter."""
-    gto = require("pyscf.gto", "dft")
-    both = gto.conc_mol(density, gto.fakemol_for_charges(molecule.atom_coords(), expnt=1e16))
-    potential = both.intor("int2c2e", shls_slice=(0, density.nbas, density.nbas, both.nbas))
-    return -potential @ molecule.atom_charges()

@@ -19,6 +19,7 @@ import numpy as np
 
 from ergodica.dft.gaussians.basis import DensityBasis
 from ergodica.dft.labels.conformer import Conformer, DensityLabels, LabelOptions
+from ergodica.dft.labels.second_order import SecondOrder
 from ergodica.errors import InputError, WorkFailed
 from ergodica.system import Labels, System
 
@@ -30,13 +31,18 @@ __all__ = ["LabelFile", "read_labels"]
 FORMAT = "ergodica-density-labels"
 ROOM = 1 << 20
 """Bytes that must be free beside what is written, because HDF5 takes the process down when the disk is full."""
+BEFORE = {"curvature": False}
+"""Options of files that were made before there was this one."""
 PER_CONFORMER = {"energy": (), "dipole": (3,), "charge": (), "atoms": (), "labels": ()}
 """Datasets with one row a conformer; the numbers come last."""
 PER_ATOM = {"atomic_numbers": (), "positions": (3,), "forces": (3,)}
 PER_LABEL = tuple(field.name for field in fields(DensityLabels))
+MATRICES = tuple(field.name for field in fields(SecondOrder))
+"""Lower triangles, row by row; files made without curvature have none."""
 UNITS = {"energy": "eV", "dipole": "Debye", "positions": "angstrom", "forces": "eV/angstrom", "kinetic": "Hartree",
          "kinetic_gradient": "Hartree", "xc": "Hartree", "xc_gradient": "Hartree", "apbe": "Hartree",
-         "apbe_gradient": "Hartree", "orbital_kinetic": "Hartree"}  # fmt: skip
+         "apbe_gradient": "Hartree", "orbital_kinetic": "Hartree", "response": "1/Hartree",
+         "xc_curvature": "Hartree"}  # fmt: skip
 
 
 class LabelFile:
@@ -56,12 +62,12 @@ class LabelFile:
 
     def __init__(self, path: str | Path, options: LabelOptions) -> None:
         self.path, self.keys = Path(path), set[str]()
-        kept = list(_rows(self.path, options)) if self.path.exists() else []
+        kept = _rows(self.path, options) if self.path.exists() else {}
         fresh = self.path.with_name(f".{self.path.name}.part")
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._file = _created(fresh, options)
-            for key, row in kept:
+            for key, row in kept.values():
                 self._write(key, row)
             fresh.replace(self.path)
         except OSError as error:
@@ -91,13 +97,15 @@ class LabelFile:
             "forces": system.labels.forces,
             **{name: getattr(densities, name) for name in PER_LABEL},
         }
+        if conformer.second is not None:
+            row |= {name: _packed(getattr(conformer.second, name)) for name in MATRICES}
         self._write(key, row)
 
     def _write(self, key: str, row: Mapping[str, Any]) -> None:
         size = sum(np.asarray(value).nbytes for value in row.values())
         if shutil.disk_usage(self.path.parent).free < size + ROOM:
             raise WorkFailed(f"The disk of '{self.path}' is full: free space and start again.")
-        for name in (*PER_ATOM, *PER_LABEL):
+        for name in (*PER_ATOM, *PER_LABEL, *(name for name in MATRICES if name in self._file)):
             _extend(self._file[name], np.asarray(row[name]).reshape(-1, *self._file[name].shape[1:]))
         self._file.flush()
         _extend(self._file["key"], np.array([key], "S40"))
@@ -117,15 +125,11 @@ def read_labels(path: str | Path, selection: slice = slice(None)) -> list[Confor
     Raises:
         InputError: the file is missing, damaged or of another kind, or nothing is selected.
     """
-    found = [_conformer(row, f"{Path(path).name} conformer {number}") for number, row in _selected(path, selection)]
+    rows = _rows(Path(path), None, selection)
+    found = [_conformer(row, f"{Path(path).name} conformer {number}") for number, (_, row) in rows.items()]
     if not found:
         raise InputError(f"'{path}' holds no labelled conformer, or none is selected.")
     return found
-
-
-def _selected(path: str | Path, selection: slice) -> Iterator[tuple[int, dict[str, Any]]]:
-    rows = [row for _, row in _rows(Path(path), None)]
-    yield from list(enumerate(rows))[selection]
 
 
 def _conformer(row: Mapping[str, Any], name: str) -> Conformer:
@@ -134,7 +138,20 @@ def _conformer(row: Mapping[str, Any], name: str) -> Conformer:
     system = System(
         row["atomic_numbers"], row["positions"], *no_cell, charge=float(row["charge"]), labels=labels, name=name
     )
-    return Conformer(system, row["dipole"], DensityLabels(**{name: row[name] for name in PER_LABEL}))
+    densities = DensityLabels(**{name: row[name] for name in PER_LABEL})
+    size, known = densities.coefficients.shape[1], MATRICES[0] in row
+    second = SecondOrder(*(_unpacked(row[name], size) for name in MATRICES)) if known else None
+    return Conformer(system, row["dipole"], densities, second)
+
+
+def _packed(matrix: np.ndarray) -> np.ndarray:
+    return matrix[np.tril_indices(len(matrix))]
+
+
+def _unpacked(triangle: np.ndarray, size: int) -> np.ndarray:
+    matrix = np.zeros((size, size))
+    matrix[np.tril_indices(size)] = triangle
+    return matrix + np.tril(matrix, -1).T
 
 
 def _created(path: Path, options: LabelOptions) -> h5py.File:
@@ -143,7 +160,7 @@ def _created(path: Path, options: LabelOptions) -> h5py.File:
     file = h5py.File(path, "w", libver="latest")
     file.attrs["format"], file.attrs["options"] = FORMAT, json.dumps(asdict(options))
     shapes: dict[str, tuple[int, ...]] = {**PER_CONFORMER, **PER_ATOM, "perturbation": (2,)}
-    for name in ("key", *PER_CONFORMER, *PER_ATOM, *PER_LABEL):
+    for name in ("key", *PER_CONFORMER, *PER_ATOM, *PER_LABEL, *(MATRICES if options.curvature else ())):
         shape = shapes.get(name, ())
         data = file.create_dataset(name, (0, *shape), _type(name), chunks=_chunks(name, shape), maxshape=(None, *shape))
         if name in UNITS:
@@ -157,11 +174,11 @@ def _type(name: str) -> Any:
         return "S40"
     if name in ("atoms", "labels", "atomic_numbers"):
         return np.int64
-    return np.float32 if name.endswith("_gradient") else np.float64
+    return np.float32 if name.endswith("_gradient") or name in MATRICES else np.float64
 
 
 def _chunks(name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
-    wide = name == "coefficients" or name.endswith("_gradient")
+    wide = name == "coefficients" or name.endswith("_gradient") or name in MATRICES
     return (16384 if wide else 256, *shape)
 
 
@@ -191,27 +208,34 @@ def _reading(path: Path) -> Iterator[h5py.File]:
         raise InputError(f"'{path}' is damaged or no file of density labels ({error}).") from error
 
 
-def _rows(path: Path, options: LabelOptions | None) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Finished conformers by fingerprint; with options, only of a file that was made with them."""
+def _rows(
+    path: Path, options: LabelOptions | None, selection: slice = slice(None)
+) -> dict[int, tuple[str, dict[str, Any]]]:
+    """Finished conformers with their fingerprints by number; with options, only of a file that was made with them."""
     with _reading(path) as file:
-        if options is not None and json.loads(file.attrs["options"]) != asdict(options):
+        if options is not None and BEFORE | json.loads(file.attrs["options"]) != asdict(options):
             made = file.attrs["options"]
             raise InputError(f"'{path}' was made with other options ({made}): use those, or add --overwrite.")
-        places = {"atom": 0, "label": 0, "function": 0}
-        for number in range(min(len(file[name]) for name in ("key", *PER_CONFORMER))):
-            row = {name: file[name][number] for name in PER_CONFORMER}
-            atoms, labels = int(row["atoms"]), int(row["labels"])
-            for name in PER_ATOM:
-                row[name] = file[name][places["atom"] : places["atom"] + atoms]
-            size = DensityBasis.of(row["atomic_numbers"]).size
-            for name in PER_LABEL:
-                wide = name == "coefficients" or name.endswith("_gradient")
-                start, count = (places["function"], labels * size) if wide else (places["label"], labels)
-                values = file[name][start : start + count]
-                row[name] = values.reshape(labels, size) if wide else values
-            places = {
-                "atom": places["atom"] + atoms,
-                "label": places["label"] + labels,
-                "function": places["function"] + labels * size,
-            }
-            yield file["key"][number].decode(), row
+        chosen = range(min(len(file[name]) for name in ("key", *PER_CONFORMER)))[selection]
+        ends = dict.fromkeys(("atom", "label", "function", "pair"), 0)
+        found = {}
+        for number in range(max(chosen, default=-1) + 1):
+            starts, atoms, labels = ends, int(file["atoms"][number]), int(file["labels"][number])
+            numbers = file["atomic_numbers"][starts["atom"] : starts["atom"] + atoms]
+            size = DensityBasis.of(numbers).size
+            counts = {"atom": atoms, "label": labels, "function": labels * size, "pair": size * (size + 1) // 2}
+            ends = {name: starts[name] + count for name, count in counts.items()}
+            if number in chosen:
+                parts = {name: slice(starts[name], ends[name]) for name in counts}
+                found[number] = (file["key"][number].decode(), _row(file, number, parts, labels))
+        return {number: found[number] for number in chosen}
+
+
+def _row(file: h5py.File, number: int, parts: Mapping[str, slice], labels: int) -> dict[str, Any]:
+    """What the file holds of a conformer."""
+    row: dict[str, Any] = {name: file[name][number] for name in PER_CONFORMER}
+    row |= {name: file[name][parts["atom"]] for name in PER_ATOM}
+    for name in PER_LABEL:
+        wide = name == "coefficients" or name.endswith("_gradient")
+        row[name] = file[name][parts["function"]].reshape(labels, -1) if wide else file[name][parts["label"]]
+    return row | {name: file[name][parts["pair"]] for name in MATRICES if name in file}

@@ -46,7 +46,7 @@ def energies_of_orbitals(solver: Any, orbitals: Sequence[Float[np.ndarray, "A O"
     external = np.einsum("lij,ij->l", matrices, molecule.intor("int1e_nuc"))
     hartree = 0.5 * np.einsum("lij,lij->l", matrices, solver.get_j(dm=matrices))
     xc, together = np.zeros(len(orbitals)), np.concatenate(orbitals, axis=1)
-    for values, weights in _blocks(solver, molecule):
+    for values, weights in blocks(solver.grids, molecule):
         psi = (values @ together).reshape(4, len(weights), len(orbitals), -1)
         rho = 4 * np.einsum("xglo,glo->xlg", psi, psi[0])
         rho[0] /= 2
@@ -67,7 +67,7 @@ def semilocal_energies(
     """
     names = ("PBE", "GGA_K_APBE")
     energies, gradients = np.zeros((2, len(coefficients))), np.zeros((2, *coefficients.shape))
-    for values, weights in _blocks(solver, density):
+    for values, weights in blocks(solver.grids, density):
         rho = np.moveaxis(values @ coefficients.T, 2, 0)
         for place, name in enumerate(names):
             slopes = np.empty_like(rho)
@@ -89,10 +89,10 @@ def _energy_density(name: str, rho: Float[np.ndarray, "4 G"]) -> tuple[np.ndarra
     return per_electron * safe[0] * dense, slopes[0] * dense, slopes[1] * dense
 
 
-def _blocks(solver: Any, molecule: Any) -> Iterator[tuple[Float[np.ndarray, "4 G B"], Float[np.ndarray, " G"]]]:
-    """Functions of a basis and their gradients on the grid, with the weights."""
+def blocks(grid: Any, molecule: Any) -> Iterator[tuple[Float[np.ndarray, "4 G B"], Float[np.ndarray, " G"]]]:
+    """Functions of a basis and their gradients on a grid of PySCF's, with the weights."""
     numint = require("pyscf.dft", "dft").numint
-    points, weights = solver.grids.coords, solver.grids.weights
+    points, weights = grid.coords, grid.weights
     for start in range(0, len(weights), BLOCK):
         part = slice(start, start + BLOCK)
         yield numint.eval_ao(molecule, points[part], deriv=1), weights[part]

@@ -22,7 +22,9 @@ from ergodica.dft.functionals import Semilocal
 from ergodica.dft.gaussians import integrals
 from ergodica.dft.gaussians.basis import DensityBasis
 from ergodica.dft.labels.conformer import Conformer
+from ergodica.dft.labels.second_order import SecondOrder
 from ergodica.dft.learned.atomic_reference import (
+    STIFFEST,
     AtomicReference,
     Ground,
     Response,
@@ -39,6 +41,9 @@ from ergodica.dft.natural import find_fragments, from_natural, make_natural, to_
 from ergodica.units import BOHR
 
 __all__ = ["Example", "examples", "fit_reference", "less_reference", "polarity"]
+
+SOFTEST = 0.1
+"""Curvature of the whole energy below which nothing moves, Hartree: it is zero along the normal and else above 2."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +62,8 @@ class Example:
         normal: direction in which the number of electrons changes, of length 1 [F].
         jacobian: ∂q/∂R of the ground state at fixed p, 1/Bohr [F, N, 3].
         nuclear: ∂E/∂R of the ground state at fixed p, Hartree/Bohr [N, 3].
+        curvature: ∂²E/∂q² at the ground state, Hartree, where it is known [F, F].
+        spread: moves of equal energy, A^(-1/2) with A the curvature of the whole energy, known as that is [F, F].
         polarity: how the minimised density's dipole moment answers to the gradient, e·Bohr/Hartree [F, 3].
         polarisability: that this implies, the mean of three directions, Bohr³.
     """
@@ -72,6 +79,8 @@ class Example:
     normal: Float[np.ndarray, " F"]
     jacobian: Float[np.ndarray, "F N 3"]
     nuclear: Float[np.ndarray, "N 3"]
+    curvature: Float[np.ndarray, "F F"] | None
+    spread: Float[np.ndarray, "F F"] | None
     polarity: Float[np.ndarray, "F 3"]
     polarisability: float
 
@@ -123,7 +132,9 @@ def _example(config: FunctionalConfig, conformer: Conformer) -> Example:
     frame = jax.device_get(_frame(basis, config, jnp.asarray(positions), labels.coefficients[0]))
     normal = frame.inverse_root @ integrals.charges(basis)
     natural, gradient = labels.coefficients @ frame.root, slope @ frame.inverse_root
+    normal /= np.linalg.norm(normal)
     response = np.sum((natural - natural[0]) * (gradient - gradient[0]), axis=1)
+    curvature, spread = _second_order(conformer.second, config.target, frame, normal)
     return Example(
         species=species,
         positions=positions,
@@ -133,9 +144,11 @@ def _example(config: FunctionalConfig, conformer: Conformer) -> Example:
         energy=energy,
         gradient=gradient,
         distance=np.sqrt(np.abs(response)),
-        normal=normal / np.linalg.norm(normal),
+        normal=normal,
         jacobian=frame.jacobian,
         nuclear=conformer.gradient - frame.rest,
+        curvature=curvature,
+        spread=spread,
         polarity=np.zeros((len(normal), 3)),  # neither is known before the reference
         polarisability=1.0,
     )
@@ -146,6 +159,7 @@ class _Frame(NamedTuple):
 
     root: Float[Array, "F F"]
     inverse_root: Float[Array, "F F"]
+    repulsion: Float[Array, "F F"]
     around: Float[Array, "N M C"]
     jacobian: Float[Array, "F N 3"]
     rest: Float[Array, "N 3"]
@@ -167,7 +181,24 @@ def _frame(
     species = config.layout.species(np.array(basis.numbers))
     place = geometry(config.layout, config.network.radial, jnp.asarray(species), jnp.ones(len(species)), positions)
     around, jacobian = surroundings(config.layout, place), jacobian.T.reshape(-1, *positions.shape)
-    return _Frame(natural[0].rows[0], natural[0].inverse_rows[0], around, jacobian, rest)
+    root, inverse = natural[0].rows[0], natural[0].inverse_rows[0]
+    return _Frame(root, inverse, inverse @ integrals.coulomb(basis, positions) @ inverse, around, jacobian, rest)
+
+
+def _second_order(
+    second: SecondOrder | None, target: Target, frame: _Frame, normal: Float[np.ndarray, " F"]
+) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Curvature and spread of an example; where the orbitals can't follow the kinetic energy's is `STIFFEST`."""
+    if second is None or target == "T_S-T_APBE":
+        return None, None
+    values, vectors = np.linalg.eigh(frame.root @ second.response @ frame.root)
+    kinetic = (vectors / np.maximum(values, 1 / STIFFEST)) @ vectors.T
+    xc = frame.inverse_root @ second.xc_curvature @ frame.inverse_root
+    plane = np.eye(len(normal)) - np.outer(normal, normal)
+    values, vectors = np.linalg.eigh(plane @ (kinetic + xc + frame.repulsion) @ plane)
+    spread = vectors * np.where(values > SOFTEST, np.maximum(values, SOFTEST), np.inf) ** -0.5
+    curvature = kinetic + xc if target == "T_S+E_XC" else kinetic
+    return curvature.astype(np.float32), spread.astype(np.float32)
 
 
 def _known(basis: DensityBasis, target: Target, positions: Float[Array, "N 3"], p: Float[Array, " F"]) -> Array:
@@ -226,11 +257,23 @@ def less_reference(found: Sequence[Example], reference: AtomicReference, config:
                 energy=one.energy - energy,
                 gradient=one.gradient - slope,
                 nuclear=one.nuclear - pull - np.einsum("f,fni->ni", slope[0], one.jacobian),
+                curvature=None if one.curvature is None else one.curvature - _blocks(reference, config.layout, one),
                 polarity=answer,
                 polarisability=float(size),
             )
         )
     return left
+
+
+def _blocks(reference: AtomicReference, layout: Layout, one: Example) -> Float[np.ndarray, "F F"]:
+    """The reference's curvature as a matrix."""
+    size = len(one.normal)
+    matrix = np.zeros((size, size), np.float32)
+    for element, rows in zip(one.species, one.index, strict=True):
+        for degree, row in zip(layout.degree, rows, strict=True):
+            there = row < size
+            matrix[np.ix_(row[there], row[there])] = reference.curvature[element, degree][np.ix_(there, there)]
+    return matrix
 
 
 def _kinds(found: Sequence[Example]) -> list[bytes]:

@@ -79,8 +79,9 @@ class ExampleFeed:
 
     Many directions of q hardly change in any label, because the orbitals can't follow a potential there. A network is
     free to curve downwards along them, and a minimiser would find out. So all densities but the first are moved at
-    random in all directions; their labels follow to first order, and the curvature is left to the reference, which is
-    stiff in such directions.
+    random, so that every direction costs as much energy; their labels follow to second order by the curvature at the
+    ground state. Where that is not known moves are alike in all directions, labels follow to first order, and the
+    curvature is left to the reference, which is stiff in such directions.
 
     Attributes:
         examples: conformers.
@@ -88,7 +89,7 @@ class ExampleFeed:
         densities: of each, the ground state among them; 0 takes all.
         length: batches of a chunk.
         devices: batches of a step.
-        noise: standard deviation of the random moves.
+        noise: standard deviation of the random moves, √Hartree in each direction (alike ones: of the coefficients).
         focus: distance from the ground state, √Hartree, at which a density counts half; 0 counts all alike.
     """
 
@@ -123,7 +124,7 @@ class ExampleFeed:
                 rows = np.linspace(0, labels - 1, count).astype(int)
             else:
                 rows = np.append([0, 0][:count], 1 + rng.permutation(labels - 1)[: max(count - 2, 0)])
-            chosen.append(Draw(int(number), rows, None if rng is None else int(rng.integers(2**32))))
+            chosen.append(Draw(int(number), rows, int(number if rng is None else rng.integers(2**32))))
         step = self.batch_size * self.devices
         chosen += [None] * (-len(chosen) % step)
         span = step * self.length
@@ -137,6 +138,13 @@ class ExampleFeed:
     def _share(self, distance: Float[np.ndarray, " S"]) -> Float[np.ndarray, " S"]:
         return 1 / (1 + distance / self.focus) if self.focus else np.ones(len(distance))
 
+    def _moves(self, one: Example, draw: Draw) -> Float[np.ndarray, "S F"]:
+        """Random moves of drawn labels."""
+        move = np.zeros((len(draw.labels), len(one.normal)))
+        if draw.seed is not None and self.noise:
+            move[1:] = self.noise * np.random.default_rng(draw.seed).normal(size=move[1:].shape)
+        return move if one.spread is None else move @ one.spread.T
+
     def _batch(self, members: Sequence[Draw | None]) -> tuple[DensityBatch, DensityTargets]:
         filler = Draw(0, np.zeros(self._sizes[2], int), None)
         rows = [self._row(member or filler, float(member is not None)) for member in members]
@@ -148,10 +156,9 @@ class ExampleFeed:
         one = self.examples[draw.number]
         extra, rest = atoms - len(one.species), functions - len(one.normal)
         index = np.where(one.index == len(one.normal), functions, one.index)
-        move = np.zeros((len(draw.labels), len(one.normal)))
-        if draw.seed is not None and self.noise:
-            move[1:] = self.noise * np.random.default_rng(draw.seed).normal(size=move[1:].shape)
-        gradient = one.gradient[draw.labels]
+        move = self._moves(one, draw)
+        steeper = 0.0 if one.curvature is None else move @ one.curvature
+        gradient = one.gradient[draw.labels] + steeper
         fields: dict[str, Any] = dict(
             species=np.pad(one.species, (0, extra)).astype(np.int32),
             valid=np.pad(np.ones(len(one.species)), (0, extra)),
@@ -161,7 +168,7 @@ class ExampleFeed:
             jacobian=np.pad(one.jacobian, ((0, rest), (0, extra), (0, 0))),
         )
         labels: dict[str, Any] = dict(
-            energy=one.energy[draw.labels] + np.sum(gradient * move, axis=1),
+            energy=one.energy[draw.labels] + np.sum((gradient - 0.5 * steeper) * move, axis=1),
             gradient=np.pad(gradient, ((0, 0), (0, rest))),
             normal=np.pad(one.normal, (0, rest)),
             nuclear=np.pad(one.nuclear, ((0, extra), (0, 0))),

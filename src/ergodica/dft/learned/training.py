@@ -49,7 +49,7 @@ class DensityData:
         train: label files, each optionally with a selection ("water.h5@0:200").
         validation: files for choosing the best step.
         densities: labels of a conformer in a batch, the ground state among them.
-        noise: standard deviation of random moves of natural coefficients (see `ExampleFeed`).
+        noise: standard deviation of random moves of densities, √Hartree (see `ExampleFeed`).
         focus: distance from the ground state at which a density counts half, √Hartree; 0 counts all alike.
     """
 
@@ -184,7 +184,8 @@ class FunctionalTask:
         run, data = self.config.run, self.config.data
         shape = (run.batch_size, data.densities, run.steps_per_call)
         training = ExampleFeed(self.fitted, *shape, devices, data.noise, data.focus)
-        return training, ExampleFeed(self.checked, *shape, focus=data.focus)
+        known = all(one.curvature is not None for one in self.checked)
+        return training, ExampleFeed(self.checked, *shape, noise=data.noise if known else 0.0, focus=data.focus)
 
     def loss(self, params: Any, batch: DensityBatch, targets: DensityTargets, *_: Array) -> tuple[Array, Errors]:
         """Loss and errors of a batch."""
@@ -294,6 +295,7 @@ def _fingerprint(conformers: Sequence[Conformer]) -> str:
     """A hash of all conformers and labels."""
     found = hashlib.sha256()
     for one in conformers:
-        for value in (one.system.numbers, one.system.positions, one.gradient, *vars(one.densities).values()):
+        second = () if one.second is None else vars(one.second).values()
+        for value in (one.system.numbers, one.system.positions, one.gradient, *vars(one.densities).values(), *second):
             found.update(np.ascontiguousarray(value).tobytes())
     return found.hexdigest()
