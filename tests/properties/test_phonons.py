@@ -11,7 +11,7 @@ from ase.build import bulk, molecule
 from ase.calculators.emt import EMT
 
 from ergodica import load, phonons
-from ergodica.errors import InputError
+from ergodica.errors import InputError, WorkFailed
 from ergodica.properties.harmonic import displaced, forces_at_rest, supercell_multiples
 from ergodica.properties.options import PhononOptions
 from ergodica.system import Labels, as_system
@@ -65,7 +65,21 @@ def test_thermal_functions_belong_together(springs):
     t = springs.thermal
     slope = np.gradient(t.free_energy, t.temperatures, edge_order=2)
     assert slope[5:-1] == pytest.approx(-t.entropy[5:-1], rel=5e-3)
-    assert t.at(300.0)[2] == pytest.approx(t.heat_capacity[3])
+    assert t.temperatures[3] == springs.room.temperatures[0] == 300
+    assert springs.room.heat_capacity == pytest.approx(t.heat_capacity[3:4])
+
+
+def test_room_temperature_is_told_whatever_the_table_holds(springs):
+    (cold,) = phonons(
+        argon(), bulk("Ar", a=5.3), supercell=(3, 3, 3), mesh=40, fmax=1e-6, t_max=100, t_step=60, relax="none"
+    )
+    told = "heat_capacity_300K_J_per_mol_K"
+    assert cold.to_dict()[told] == pytest.approx(springs.to_dict()[told], rel=1e-3)
+
+
+def test_atoms_that_do_not_feel_each_other_have_no_phonons():
+    with pytest.raises(WorkFailed, match="do not feel each other"):
+        phonons(argon(), bulk("Ar", a=60.0), supercell=(1, 1, 1), mesh=20, relax="none")
 
 
 def test_potential_gives_what_ases_calculator_gives():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
@@ -120,13 +121,24 @@ def named(files: Sequence[str]) -> list[Item]:
     from dataclasses import replace
 
     items = read_items(files)
-    counts = {item.file: sum(other.file == item.file for other in items) for item in items}
-    return [replace(item, system=replace(item.system, name=_name(item, counts[item.file] > 1))) for item in items]
+    return [
+        replace(item, system=replace(item.system, name=name)) for item, name in zip(items, _names(items), strict=True)
+    ]
 
 
-def _name(item: Item, several: bool) -> str:
-    stem = "stdin" if item.file == "-" else Path(item.file.partition("@")[0]).stem
-    return f"{stem} {item.index}" if several else stem
+def _names(items: Sequence[Item]) -> list[str]:
+    """Stems of the files; where these are alike (POSCAR) with their folders, where that is not enough with numbers."""
+    paths = [Path(item.file.partition("@")[0]).absolute() for item in items]
+    stems = ["stdin" if item.file == "-" else path.stem for item, path in zip(items, paths, strict=True)]
+    counts = Counter(item.file for item in items)
+    sources = Counter(stem for stem, _ in {(stem, item.file) for stem, item in zip(stems, items, strict=True)})
+    names, seen = [], Counter[str]()
+    for item, path, stem in zip(items, paths, stems, strict=True):
+        name = f"{path.parent.name}-{stem}" if sources[stem] > 1 else stem
+        name = f"{name} {item.index}" if counts[item.file] > 1 else name
+        seen[name] += 1
+        names.append(f"{name} ({seen[name]})" if seen[name] > 1 else name)
+    return names
 
 
 def finish(common: Common, items: Sequence[Item], found: Sequence[Any], draw: Any, title: str) -> list[dict[str, Any]]:

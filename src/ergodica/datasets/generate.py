@@ -85,13 +85,14 @@ class Stream:
             return []
         known = {"source": source, "start": number}
         known |= {"prototype": _name(what)} if _name(what) else {}
-        found = [_system(atoms, {**known, "kind": "start"})]
+        charge = float(atoms.info.get("charge", 0.0))
+        found = [_system(atoms, charge, {**known, "kind": "start"})]
         for _ in range(options.number):
             kind, new, more = vary(atoms, self.recipe, rng)
             if variants.acceptable(new, options.min_distance):
-                found.append(_system(new, {**known, "kind": kind, **more}))
+                found.append(_system(new, charge, {**known, "kind": kind, **more}))
         if self.recipe.walks.teacher and rng.random() < self.recipe.walks.share:
-            found += [_system(frame, {**known, **more}) for frame, more in self._walk(atoms, rng)]
+            found += [_system(frame, charge, {**known, **more}) for frame, more in self._walk(atoms, rng)]
         return found
 
     def _start(self, source: str, what: Any, rng: np.random.Generator) -> Atoms | None:
@@ -175,8 +176,8 @@ def _name(what: Any) -> str:
     return first.name if isinstance(first, Prototype) else ""
 
 
-def _system(atoms: Atoms, info: dict[str, Any]) -> System:
-    return System(atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc, info=info)
+def _system(atoms: Atoms, charge: float, info: dict[str, Any]) -> System:
+    return System(atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc, charge=charge, info=info)
 
 
 # ------------------------------------------------------------------------------------------------------------- to disk

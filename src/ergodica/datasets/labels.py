@@ -98,9 +98,11 @@ def _ask(calculator: Any, system: System) -> Labels:
     from ase.calculators.calculator import PropertyNotImplementedError
 
     atoms = system.with_labels(Labels()).to_ase()
+    if system.charge:  # in ASE's own place, too: calculators look there, and for changes there alone
+        atoms.set_initial_charges(np.full(len(atoms), system.charge / len(atoms)))
     atoms.calc = calculator
     energy = float(atoms.get_potential_energy())
-    forces = np.array(atoms.get_forces(), float)
+    forces = np.array(atoms.get_forces(apply_constraint=False), float)  # those of fixed atoms are labels like others
     stress = None
     if system.is_bulk:
         with contextlib.suppress(PropertyNotImplementedError, NotImplementedError):

@@ -15,6 +15,7 @@ from jaxtyping import Float
 
 from ergodica._extras import require
 from ergodica.config import check_keys
+from ergodica.errors import WorkFailed
 from ergodica.properties.evaluation import Model, evaluator, require_crystals
 from ergodica.properties.harmonic import harmonic_crystals
 from ergodica.properties.options import PhononOptions
@@ -31,6 +32,10 @@ IMAGINARY = 0.1
 """Frequencies below minus this are imaginary modes, THz; smaller ones come from the interpolation near Γ."""
 DOS_POINTS = 500
 """Frequencies at which the density of states is computed."""
+ROOM = 300.0
+"""Temperature of the thermal functions that are told first, K."""
+ALL_ZERO = 1e-6
+"""Highest frequency below which nothing holds the atoms, THz."""
 BAND_POINTS = 51
 """Wave vectors on the longest segment of the band path."""
 
@@ -68,11 +73,6 @@ class Thermal:
     entropy: Float[np.ndarray, " T"]
     heat_capacity: Float[np.ndarray, " T"]
 
-    def at(self, temperature: float) -> tuple[float, float, float]:
-        """Free energy, entropy and heat capacity at a temperature (K), interpolated."""
-        columns = (self.free_energy, self.entropy, self.heat_capacity)
-        return tuple(float(np.interp(temperature, self.temperatures, c)) for c in columns)  # type: ignore[return-value]
-
 
 @dataclass(frozen=True)
 class Phonons:
@@ -85,6 +85,7 @@ class Phonons:
         bands: along the high-symmetry path.
         dos: frequencies [D] and density of states per primitive cell [D], THz and 1/THz.
         thermal: thermal functions of the primitive cell.
+        room: the same at `ROOM` alone.
         lowest: the lowest frequency on path and mesh, THz.
         lowest_q: its wave vector, fractional in the reciprocal primitive cell [3].
         highest: the highest frequency, THz.
@@ -97,6 +98,7 @@ class Phonons:
     bands: Bands
     dos: tuple[Float[np.ndarray, " D"], Float[np.ndarray, " D"]]
     thermal: Thermal
+    room: Thermal
     lowest: float
     lowest_q: tuple[float, float, float]
     highest: float
@@ -118,7 +120,8 @@ class Phonons:
 
     def to_dict(self) -> dict[str, Any]:
         """The result in JSON's terms; thermal functions per mole of primitive cells."""
-        free, entropy, heat = self.thermal.at(300.0)
+        room = self.room
+        free, entropy, heat = (float(one[0]) for one in (room.free_energy, room.entropy, room.heat_capacity))
         kilo = 1 / KJ_PER_MOL
         return {
             "n_atoms_primitive": self.n_atoms,
@@ -198,9 +201,15 @@ def analyse(system: System, harmonic: Any, options: PhononOptions, warnings: Seq
         harmonic: a `phonopy.Phonopy` with force constants.
         options: mesh and temperatures.
         warnings: known so far.
+
+    Raises:
+        WorkFailed: all frequencies are zero.
     """
+    temperatures = np.arange(0.0, options.t_max + options.t_step / 2, options.t_step)
     bands = _bands(harmonic, options.symprec)
     mesh = harmonic.run_mesh(options.mesh, is_gamma_center=True)
+    if not np.max(mesh.frequencies) > ALL_ZERO:
+        raise WorkFailed(f"{system.name}: all frequencies are zero: the atoms do not feel each other in this model.")
     dos = _states(harmonic, np.asarray(mesh.frequencies))
     gamma = np.asarray(harmonic.run_qpoints([[0.0, 0.0, 0.0]]).frequencies)[0]
     qpoints = np.concatenate([*bands.qpoints, np.asarray(mesh.qpoints)])
@@ -214,8 +223,8 @@ def analyse(system: System, harmonic: Any, options: PhononOptions, warnings: Seq
             f"{place[2]:g}): it is no minimum of this model's energy, and the thermal functions leave them out."
         )
     return Phonons(
-        system, harmonic, gamma, bands, dos,
-        _thermal(harmonic, options), lowest, place, float(frequencies.max()), tuple(warnings),  # type: ignore[arg-type]
+        system, harmonic, gamma, bands, dos, _thermal(harmonic, temperatures), _thermal(harmonic, np.array([ROOM])),
+        lowest, place, float(frequencies.max()), tuple(warnings),  # type: ignore[arg-type]
     )  # fmt: skip
 
 
@@ -254,8 +263,7 @@ def _pretty(label: str) -> str:
     return name + index.translate(str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉"))
 
 
-def _thermal(harmonic: Any, options: PhononOptions) -> Thermal:
-    temperatures = np.arange(0.0, options.t_max + options.t_step / 2, options.t_step)
+def _thermal(harmonic: Any, temperatures: Float[np.ndarray, " T"]) -> Thermal:
     run = harmonic.run_thermal_properties(temperatures=temperatures, exclude_gamma_acoustic=True)
     kilo, unit = KJ_PER_MOL, KJ_PER_MOL / 1e3
     return Thermal(
