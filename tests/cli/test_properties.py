@@ -37,6 +37,18 @@ def test_eos(metals):
     assert again.code == 2 and is_one_sentence(again.err) and "--overwrite" in again.err
 
 
+def test_structures_of_one_file_name_are_told_apart(metals):
+    for folder, symbol in (("one", "Cu"), ("two", "Ag")):
+        Path(folder).mkdir()
+        write(f"{folder}/POSCAR", bulk(symbol), format="vasp")
+    write("Cu.cif", bulk("Cu"))
+    answer = metals("eos", "one/POSCAR", "two/POSCAR", "Cu.xyz", "Cu.cif", "--json", "-o", "out")
+    assert answer.code == 0 and len(answer.json) == 4
+    folders = {path.name for path in Path("out").iterdir() if path.is_dir()}
+    here = Path.cwd().name
+    assert folders == {"one-POSCAR", "two-POSCAR", f"{here}-Cu", f"{here}-Cu-(2)"}
+
+
 def test_elastic_of_several_answers_in_order(metals):
     answer = metals("elastic", "two.xyz", "--json", "-o", "out")
     copper, gold = answer.json

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from ase import Atoms
 from ase.build import bulk, fcc111, molecule
 from ase.io import write
 
@@ -101,6 +102,14 @@ def test_own_structures_are_varied_and_substituted(tmp_path):
     assert len({tuple(system.numbers) for system in found if system.info["kind"] == "start"}) > 1
     with pytest.raises(InputError, match="makes nothing"):
         len(Stream(Recipe(prototypes=none)))
+
+
+def test_own_ions_keep_their_charge(tmp_path):
+    hydroxide = Atoms("OH", [[0, 0, 0], [0, 0, 0.97]], info={"charge": -1})
+    write(tmp_path / "ion.xyz", hydroxide, format="extxyz")
+    none = PrototypeOptions(elemental=False, ionic=0, metallic=0, alloys=0)
+    found = everything(Recipe(prototypes=none, structures=StructureOptions((str(tmp_path / "ion.xyz"),), 0)))
+    assert len(found) > 1 and {system.charge for system in found} == {-1.0}
 
 
 @pytest.mark.parametrize("vacuum", [None, 5.0])

@@ -9,16 +9,19 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 from ase.build import bulk, molecule
+from ase.calculators.calculator import Calculator
 from ase.calculators.emt import EMT
 
 from ergodica.datasets import TEACHERS, Teacher, label
 from ergodica.errors import InputError
+from ergodica.potentials import Info
 from ergodica.potentials.modelfile import save_model
 from ergodica.prediction import predict
 from ergodica.system import System
@@ -45,6 +48,27 @@ def test_labels_are_those_of_the_calculator_with_its_name():
     np.testing.assert_allclose(found.labels.forces, copper.get_forces())
     np.testing.assert_allclose(found.labels.stress, copper.get_stress(voigt=False))
     assert found.labels.teacher.startswith("emt 3.") and found.labels.level_of_theory == "effective medium theory"
+
+
+class Counted(Calculator):
+    """The energy is the charge it is told of, by ASE's two ways."""
+
+    implemented_properties = ("energy", "forces")
+
+    def calculate(self, atoms=None, properties=(), system_changes=()):
+        super().calculate(atoms, properties, system_changes)
+        told = atoms.info["charge"] if atoms.info.get("charge") else 0.0
+        assert told == pytest.approx(atoms.get_initial_charges().sum())
+        self.results = {"energy": told, "forces": np.ones((len(atoms), 3))}
+
+
+def test_charges_reach_the_teacher_and_fixed_atoms_have_forces():
+    """Of the same nuclei: calculators remember the last structure, and don't look for charges in its info."""
+    nuclei = System(np.array([8, 1]), np.array([[0.0, 0.0, 0.0], [0.0, 0.0, 0.97]]))
+    ions = [replace(nuclei, charge=charge) for charge in (0.0, -1.0, 1.0)]
+    assert [one.labels.energy for one in label(ions, Counted)] == pytest.approx([0.0, -1.0, 1.0])
+    (held,) = label(replace(nuclei, fixed=np.array([True, False])), Counted)
+    np.testing.assert_array_equal(held.labels.forces, 1.0)
 
 
 def test_failures_are_told_and_stop_nothing():
@@ -135,6 +159,17 @@ def test_a_model_of_ergodica_is_a_teacher(tmp_path):
     (expected,) = predict(potential, structures[0])
     assert found[0].labels.energy == pytest.approx(expected.energy, abs=1e-5)
     np.testing.assert_allclose(found[0].labels.stress, expected.stress, atol=1e-6)
+
+
+def test_labels_of_a_model_file_that_changed_are_not_taken_for_its_own(tmp_path):
+    path, journal = tmp_path / "model.safetensors", tmp_path / "labels.jsonl"
+    for seed in (0, 1):
+        save_model(path, replace(small_potential(seed=seed), info=Info(level_of_theory="PBE")))
+        if seed == 0:
+            label(bulk("Si"), Teacher.named(str(path)), journal=journal)
+            assert Teacher.named(str(path)) == Teacher.named(str(path))
+    with pytest.raises(InputError, match="labels of another teacher"):
+        label(bulk("Si"), Teacher.named(str(path)), journal=journal)
 
 
 @pytest.mark.parametrize(

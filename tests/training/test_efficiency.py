@@ -53,6 +53,18 @@ def test_interrupted_curve_goes_on_where_it_stood(trunk, tmp_path, monkeypatch):
     assert (tmp_path / "curve/efficiency.png").stat().st_size > 5000
 
 
+@pytest.mark.slow
+def test_what_another_model_or_other_options_gave_is_not_taken(trunk, tmp_path):
+    structures, test, quick = toy(4), toy(3, seed=1), replace(QUICK, fractions=(1.0,), scratch=False)
+    (first,) = data_efficiency(trunk, structures, test, tmp_path / "curve", quick)
+    assert data_efficiency(trunk, structures, test, tmp_path / "curve", quick) == [first]
+    for other, data in ((replace(quick, learning_rate=1e-5), structures), (quick, toy(4, seed=2))):
+        with pytest.raises(InputError, match="another model, other options or other structures"):
+            data_efficiency(trunk, data, test, tmp_path / "curve", other)
+    (again,) = data_efficiency(trunk, toy(4, seed=2), test, tmp_path / "curve", quick, overwrite=True)
+    assert again.errors != first.errors
+
+
 def test_shares_that_can_t_be_trained_on(trunk, tmp_path):
     with pytest.raises(InputError, match="greater than 0 and up to 1"):
         replace(QUICK, fractions=(0.5, 1.5))

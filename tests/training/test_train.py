@@ -16,6 +16,7 @@ from ergodica.system import Labels
 from ergodica.training import Splits, finetune, train
 from ergodica.training.options import LossOptions, OptimizerOptions, RunOptions, StartOptions, parse_config
 from ergodica.training.splits import hold_out
+from ergodica.training.task import PotentialTask
 from tests.training.conftest import MODEL, OFFSETS, config, splits, toy
 
 
@@ -90,6 +91,23 @@ def test_finetune(learned, tmp_path):
     assert result.validation["energy_mae_eV"] < 2 * learned[1].validation["energy_mae_eV"] + 0.05
     with pytest.raises(InputError, match="holds a run already"):
         finetune(learned[1].checkpoint, toy(4), output=tmp_path / "tuned")
+
+
+def test_replayed_data_of_another_level_keep_their_own_reference(learned, tmp_path):
+    """Energies that nothing but the level of theory changes ask for nothing."""
+    start = config(tmp_path, start=StartOptions(model=str(learned[1].checkpoint)))
+    offsets = {symbol: OFFSETS[symbol] - 50.0 for symbol in OFFSETS}
+    task = PotentialTask(start, Splits(toy(6, offsets=offsets), toy(2, offsets=offsets), toy(6)))
+    fresh, replayed = np.split(np.array([sample.energy for sample in task.loaders(1)[0].samples]), 2)
+    np.testing.assert_allclose(replayed, fresh, atol=1e-3)
+
+
+def test_a_finetuned_model_says_of_which_level_of_theory_its_data_were(learned, tmp_path):
+    def tuned(name, level):
+        data = [replace(one, labels=replace(one.labels, level_of_theory=level)) for one in toy(4)]
+        return finetune(learned[1].checkpoint, data, output=tmp_path / name, epochs=1).potential.info.level_of_theory
+
+    assert tuned("scan", "SCAN") == "SCAN" and tuned("none", "") == "unknown"
 
 
 @pytest.mark.parametrize(

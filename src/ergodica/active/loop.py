@@ -209,7 +209,7 @@ class _Step:
         """How many structures the teacher was asked for, and those of this round with their labels."""
         path, files = self.own / "data.extxyz", self.config.train.data.train
         if self.number == 0 and files:
-            known = read_all(files, self.config.train.loss)
+            known = read_all(files, self.config.train.loss, keys=self.config.train.data.keys)
             return len(known), self._kept(path, lambda: known)
         wanted = self._wanted()
         return len(wanted), self._kept(path, lambda: self._asked(wanted))
@@ -264,7 +264,7 @@ class _Step:
                 continue
             kept, aside = hold_out(systems, data.validation_fraction, True, self.seed)
             fitted, checked = fitted + kept, checked + aside
-        given = read_all(data.validation, self.config.train.loss)
+        given = read_all(data.validation, self.config.train.loss, keys=data.keys)
         return Splits(fitted + (checked if given else []), given or checked)
 
     def _select(self, seen: Explored) -> list[tuple[System, float]]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from ergodica.cli.common import DEFAULTS, Common, Many
-from ergodica.cli.inputs import read_items
+from ergodica.cli.inputs import OWN_NAMES, LabelKeys, read_items
 from ergodica.cli.output import emit, say
 from ergodica.cli.session import CompileWatch
 from ergodica.errors import InputError
@@ -26,6 +26,7 @@ def calibrate(
     level: float = 0.9,
     train: Many = (),
     samples: int = 16,
+    keys: LabelKeys = OWN_NAMES,
     common: Common = DEFAULTS,
 ) -> None:
     """Find the factors that make bounds of a model's spread, on labelled structures it was not trained on.
@@ -54,12 +55,13 @@ def calibrate(
     from ergodica.potentials.modelfile import save_model
     from ergodica.training.calibration import calibrate as library_calibrate
 
-    systems = [item.system for item in read_items(data)]
+    systems = [item.system for item in read_items(data, **keys.given)]
+    fitted = [item.system for item in read_items(train, **keys.given)] if train else []
     potential = load(model)
     with CompileWatch("the calibration", common.quiet):
         if not isinstance(potential.config, EnsembleConfig):
-            potential, systems = _with_posterior(potential, systems, train, samples, common)
-        elif train:
+            potential, systems = _with_posterior(potential, systems, fitted, samples, common)
+        elif fitted:
             raise InputError(f"Model '{potential.info.name}' is an ensemble: --train is for single models.")
         known = library_calibrate(potential, systems, level=level, data=" ".join(data), precision=common.precision)
     save_model(common.output, known)
@@ -77,15 +79,13 @@ def calibrate(
 
 
 def _with_posterior(
-    potential: Potential, systems: list[System], train: tuple[str, ...], samples: int, common: Common
+    potential: Potential, systems: list[System], fitted: list[System], samples: int, common: Common
 ) -> tuple[Potential, list[System]]:
     """The model with a posterior of its last layer, and the structures left for the calibration."""
     from ergodica.training.laplace import posterior_ensemble
     from ergodica.training.splits import hold_out
 
-    if train:
-        fitted = [item.system for item in read_items(train)]
-    else:
+    if not fitted:
         fitted, systems = hold_out(systems, 0.5, True, common.seed)
     say(common, f"Posterior of the last layer from {len(fitted)} structures, {samples} samples.")
     return posterior_ensemble(potential, fitted, samples=samples, seed=common.seed), systems

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from ergodica.cli.common import DEFAULTS, Common, Flag, Many
+from ergodica.cli.inputs import OWN_NAMES, LabelKeys
 from ergodica.cli.output import emit, progress
 from ergodica.cli.session import CompileWatch
 from ergodica.errors import InputError
@@ -32,6 +33,7 @@ def data_efficiency(  # noqa: PLR0913  one parameter an option
     learn: str = "",
     unit: str = "",
     total: Flag = False,
+    keys: LabelKeys = OWN_NAMES,
     common: Common = DEFAULTS,
 ) -> None:
     """Fine-tune a model on growing shares of the data, train it from scratch on the same, and test both.
@@ -80,7 +82,7 @@ def data_efficiency(  # noqa: PLR0913  one parameter an option
         learn=PropertyOptions(learn, unit, not total),
         seed=common.seed,
     )
-    structures, tested = (read_all(files, options.loss, partial=bool(learn)) for files in (data, test))
+    structures, tested = (read_all(files, options.loss, bool(learn), keys.given) for files in (data, test))
     with CompileWatch("training", common.quiet), progress(common) as bar:
         task = bar.add_task("training", total=steps)
 
@@ -88,11 +90,17 @@ def data_efficiency(  # noqa: PLR0913  one parameter an option
             bar.update(task, completed=numbers["step"], description=name)
 
         points = library_data_efficiency(
-            model, structures, tested, common.output or "runs/data-efficiency", options, report
+            model,
+            structures,
+            tested,
+            common.output or "runs/data-efficiency",
+            options,
+            overwrite=common.overwrite,
+            report=report,
         )
-    keys = [key for key in SHOWN if points[0].errors.get(key) is not None]
-    heads = ("start", "structures", *(key.replace("_", " ") for key in keys))
-    emit(common, [_record(point) for point in points], heads, [_row(point, keys) for point in points])
+    shown = [key for key in SHOWN if points[0].errors.get(key) is not None]
+    heads = ("start", "structures", *(key.replace("_", " ") for key in shown))
+    emit(common, [_record(point) for point in points], heads, [_row(point, shown) for point in points])
 
 
 def _record(point: CurvePoint) -> dict[str, Any]:

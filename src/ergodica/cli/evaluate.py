@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ergodica.cli.common import DEFAULTS, Common
-from ergodica.cli.inputs import Item, read_items
+from ergodica.cli.inputs import OWN_NAMES, Item, LabelKeys, read_items
 from ergodica.cli.output import emit
 from ergodica.cli.predict import predict_items
 from ergodica.errors import InputError
@@ -24,9 +24,7 @@ __all__ = ["evaluate"]
 
 def evaluate(
     *files: str,
-    energy_key: str | None = None,
-    forces_key: str | None = None,
-    stress_key: str | None = None,
+    keys: LabelKeys = OWN_NAMES,
     common: Common = DEFAULTS,
 ) -> None:
     """Compare a model with the energies, forces and stresses in the files.
@@ -37,15 +35,9 @@ def evaluate(
         Labelled structures in anything ASE reads; - is stdin (extxyz). With -o, a parity plot is drawn, and for an
         ensemble the error against its spread. An ensemble also says how well the one ranks the other. A model of a
         property is compared with the numbers under the property's name.
-    energy_key
-        Name of the energies in the file, such as REF_energy, where it is not ASE's own.
-    forces_key
-        The same of the forces.
-    stress_key
-        The same of the stresses.
     """
     common.start(kind="picture")
-    items = read_items(files, energy_key=energy_key, forces_key=forces_key, stress_key=stress_key)
+    items = read_items(files, **keys.given)
     potential = common.load()
     from ergodica.potentials.property import PropertyConfig
 

@@ -7,6 +7,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from ergodica.cli.common import DEFAULTS, Common, Flag, Many
+from ergodica.cli.inputs import OWN_NAMES, LabelKeys
 from ergodica.cli.output import say
 from ergodica.cli.train import shown
 from ergodica.errors import InputError
@@ -28,6 +29,7 @@ def finetune(  # noqa: PLR0913  one parameter an option
     learn: str = "",
     unit: str = "",
     total: Flag = False,
+    keys: LabelKeys = OWN_NAMES,
     resume: Flag = False,
     common: Common = DEFAULTS,
 ) -> None:
@@ -72,7 +74,7 @@ def finetune(  # noqa: PLR0913  one parameter an option
 
     loss = LossOptions()
     structures, chosen_by, earlier, tested = (
-        read_all(files, loss, partial=bool(learn)) for files in (data, validation, replay, test)
+        read_all(files, loss, bool(learn), keys.given) for files in (data, validation, replay, test)
     )
     say(common, f"{len(structures)} structures to learn from.")
     shown(

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
+
+from cyclopts import Parameter
 
 from ergodica.errors import InputError
 
 if TYPE_CHECKING:
     from ergodica.system import System
 
-__all__ = ["STDIN", "Item", "formula", "parse_kwargs", "read_items"]
+__all__ = ["OWN_NAMES", "STDIN", "Item", "LabelKeys", "formula", "parse_kwargs", "read_items"]
 
 STDIN = "<stdin>"
 """Stands for "-", which the parser would take for an option."""
@@ -36,6 +38,30 @@ class Item:
     def head(self) -> dict[str, object]:
         """The fields with which every JSON record of a structure begins."""
         return {"file": self.file, "index": self.index, "formula": formula(self.system)}
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class LabelKeys:
+    """Where labels stand in the files, when not under ASE's own names."""
+
+    energy_key: str = ""
+    """Name of the energies in the files, such as REF_energy, where it is not ASE's own."""
+
+    forces_key: str = ""
+    """The same of the forces."""
+
+    stress_key: str = ""
+    """The same of the stresses."""
+
+    @property
+    def given(self) -> dict[str, str]:
+        """As `read_structures` takes them."""
+        return {name: key for name, key in asdict(self).items() if key}
+
+
+OWN_NAMES = LabelKeys()
+"""ASE's own names."""
 
 
 def read_items(files: Sequence[str], **keys: Any) -> list[Item]:

@@ -39,6 +39,8 @@ __all__ = ["CurvePoint", "EfficiencyOptions", "data_efficiency", "plot_efficienc
 
 FINE_TUNED, FROM_SCRATCH = "fine-tuned", "from scratch"
 FEWEST = 2
+CLAIM = "training.json"
+"""What a training is of, so that another one is not taken for it."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,8 @@ def data_efficiency(
     test: Sequence[System],
     output: str | Path,
     options: EfficiencyOptions | None = None,
+    *,
+    overwrite: bool = False,
     report: Callable[[str, dict[str, float]], None] | None = None,
 ) -> list[CurvePoint]:
     """Train on growing shares of the structures, from a model and from scratch, and test each.
@@ -110,10 +114,11 @@ def data_efficiency(
         test: labelled structures that no training sees.
         output: folder; `efficiency.json` and `efficiency.png` are written after each training.
         options: how.
+        overwrite: begin anew the trainings that the folder holds.
         report: called with the name of a training and its running errors.
 
     Raises:
-        InputError: unusable data, or a share of fewer than two structures.
+        InputError: unusable data, a share of fewer than two structures, or a folder with trainings of another kind.
         WorkFailed: a training failed; those before it are kept.
     """
     options, folder = options or EfficiencyOptions(), Path(output)
@@ -130,7 +135,7 @@ def data_efficiency(
         for start in (FINE_TUNED, FROM_SCRATCH)[: 1 + options.scratch]:
             name = f"{start.replace(' ', '-')}-{count}"
             config = _config(model, start, count, folder / name, options)
-            checkpoint = _trained(config, chosen, partial(report, name) if report else None)
+            checkpoint = _trained(config, chosen, overwrite, partial(report, name) if report else None)
             points.append(CurvePoint(start, count, _tested(checkpoint, test), str(checkpoint)))
             atomic_write(folder / "efficiency.json", json.dumps([asdict(p) for p in points], indent=1).encode())
             write_picture(folder / "efficiency.png", plot_efficiency(points))
@@ -171,13 +176,26 @@ def _config(model: str | Path, start: str, count: int, folder: Path, options: Ef
     )
 
 
-def _trained(config: TrainConfig, systems: Sequence[System], report: Callable[[dict[str, float]], None] | None) -> Path:
+def _trained(
+    config: TrainConfig,
+    systems: Sequence[System],
+    overwrite: bool,
+    report: Callable[[dict[str, float]], None] | None,
+) -> Path:
     """The model file of a training, which is finished, gone on with, or begun."""
     folder = Path(config.output)
-    if (folder / FINAL).exists() and not (folder / CHECKPOINT).exists():
-        return folder / FINAL
     splits = Splits(*hold_out(systems, 0.1, True, config.run.seed))
-    checkpoint = train(config, splits, resume=True, report=report).checkpoint
+    claim = {**config.defining(), "epochs": config.run.epochs, "structures": splits.fingerprint}
+    what = json.dumps(claim, sort_keys=True)
+    if (folder / FINAL).exists() and not (folder / CHECKPOINT).exists() and not overwrite:
+        if not (folder / CLAIM).exists() or (folder / CLAIM).read_text() != what:
+            raise InputError(
+                f"'{folder}' holds a training of another model, other options or other structures: use another output "
+                "folder, or --overwrite."
+            )
+        return folder / FINAL
+    atomic_write(folder / CLAIM, what.encode())
+    checkpoint = train(config, splits, resume=not overwrite, overwrite=overwrite, report=report).checkpoint
     (folder / CHECKPOINT).unlink()  # that the model stands alone says that its training is over
     return checkpoint
 

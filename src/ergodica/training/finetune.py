@@ -92,8 +92,21 @@ def finetune(  # noqa: PLR0913  one parameter an option
         run=RunOptions(epochs=epochs, batch_size=batch_size, seed=seed),
         start=StartOptions(model=str(model), freeze=tuple(freeze), replay_ratio=replay_ratio),
         learn=learn,
-        info=replace(start.info, name=new_name, errors={}, notes=f"Fine-tuned from {name}."),
+        info=replace(
+            start.info,
+            name=new_name,
+            level_of_theory=_level_of_theory(fitted),
+            training_data=f"{start.info.training_data}; then {len(fitted)} structures",
+            errors={},
+            notes=f"Fine-tuned from {name}.",
+        ),
         output=str(output),
     )
     splits = Splits(fitted, checked, earlier)
     return train(config, splits, resume=resume, overwrite=overwrite, report=report)
+
+
+def _level_of_theory(systems: Sequence[System]) -> str:
+    """What the labels say, where all say the same."""
+    told = {system.labels.level_of_theory for system in systems}
+    return (told.pop() or "unknown") if len(told) == 1 else "unknown"

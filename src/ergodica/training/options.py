@@ -50,6 +50,9 @@ class DataOptions:
         shuffle_split: draw the validation share at random (False takes the last ones).
         partial: whether structures may lack energies or forces, as relaxed crystals of which a table says no more than
             where their atoms are.
+        energy_key: where energies stand in the files, when not under ASE's own name ("REF_energy").
+        forces_key: the same of the forces.
+        stress_key: the same of the stresses.
     """
 
     train: tuple[str, ...] = ()
@@ -58,6 +61,15 @@ class DataOptions:
     test: tuple[str, ...] = ()
     shuffle_split: bool = True
     partial: bool = False
+    energy_key: str = ""
+    forces_key: str = ""
+    stress_key: str = ""
+
+    @property
+    def keys(self) -> dict[str, str]:
+        """Names of labels that are not ASE's own, as `read_structures` takes them."""
+        given = {name: getattr(self, name) for name in ("energy_key", "forces_key", "stress_key")}
+        return {name: key for name, key in given.items() if key}
 
 
 @dataclass(frozen=True)
@@ -210,6 +222,9 @@ class TaskOptions:
         for key in ("output", "info"):
             record.pop(key)
         record["run"] = {key: record["run"][key] for key in ("batch_size", "steps_per_call", "seed")}
+        for key in ("energy_key", "forces_key", "stress_key"):  # checkpoints of before there were these go on
+            if record.get("data", {}).get(key) == "":
+                record["data"].pop(key)
         return record
 
 

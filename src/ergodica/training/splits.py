@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +24,18 @@ class Splits:
     validation: Sequence[System]
     replay: Sequence[System] = ()
 
+    @property
+    def fingerprint(self) -> str:
+        """A hash of all structures and labels."""
+        found = hashlib.sha256()
+        for systems in (self.train, self.validation, self.replay):
+            found.update(f"{len(systems)}|".encode())
+            for s in systems:
+                own = s.labels
+                for value in (s.numbers, s.positions, s.cell, s.pbc, s.charge, own.energy, own.forces, own.stress):
+                    found.update(b"-" if value is None else np.asarray(value).tobytes())
+        return found.hexdigest()
+
 
 def read_splits(config: TrainConfig) -> tuple[Splits, list[System]]:
     """Training, validation and replay structures, and those of the test.
@@ -35,7 +48,8 @@ def read_splits(config: TrainConfig) -> tuple[Splits, list[System]]:
         raise InputError("There are no training structures: set [data] train.")
     name, partial = config.learn.key, data.partial or bool(config.learn.key)
     train, validation, replay, test = (
-        read_all(files, config.loss, partial) for files in (data.train, data.validation, config.start.replay, data.test)
+        read_all(files, config.loss, partial, data.keys)
+        for files in (data.train, data.validation, config.start.replay, data.test)
     )
     if name:
         train, validation, replay = (with_property(part, config.learn) for part in (train, validation, replay))
@@ -45,8 +59,16 @@ def read_splits(config: TrainConfig) -> tuple[Splits, list[System]]:
     return Splits(train, validation, replay), test
 
 
-def read_all(files: Sequence[str], loss: LossOptions, partial: bool = False) -> list[System]:
+def read_all(
+    files: Sequence[str], loss: LossOptions, partial: bool = False, keys: Mapping[str, str] | None = None
+) -> list[System]:
     """The structures of several files, each with the energies and forces that the loss asks for, unless `partial`.
+
+    Args:
+        files: names, with selections if wanted.
+        loss: says which labels are needed.
+        partial: labels may be absent.
+        keys: where labels stand, as for `read_structures`.
 
     Raises:
         InputError: a file is missing or damaged, or lacks a label.
@@ -54,7 +76,7 @@ def read_all(files: Sequence[str], loss: LossOptions, partial: bool = False) -> 
     from ergodica.files import read_structures
 
     needs = [label for label in ("energy", "forces") if getattr(loss, label) > 0 and not partial]
-    return [system for file in files for system in read_structures(file, needs=needs)]
+    return [system for file in files for system in read_structures(file, needs=needs, **(keys or {}))]
 
 
 def hold_out(systems: Sequence[System], fraction: float, shuffle: bool, seed: int) -> tuple[list[System], list[System]]:

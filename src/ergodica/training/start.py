@@ -18,7 +18,7 @@ from ergodica.training.data import fit_reference, force_scale
 from ergodica.training.options import TrainConfig
 from ergodica.training.property import property_potential
 
-__all__ = ["members_of", "starting_potential", "trainable_mask"]
+__all__ = ["members_of", "refitted", "starting_potential", "trainable_mask"]
 
 
 def starting_potential(config: TrainConfig, systems: Sequence[System]) -> Potential:
@@ -47,7 +47,6 @@ def _warm_start(config: TrainConfig, systems: Sequence[System]) -> Potential:
     data. Elements the old table knows and the new data lacks keep their shift relative to it.
     """
     from ergodica.potentials import load
-    from ergodica.prediction import Prediction, predict
 
     potential = replace(load(config.start.model), calibration=None)  # other parameters will have another spread
     if isinstance(potential.config, EnsembleConfig) and potential.config.varied:
@@ -61,6 +60,13 @@ def _warm_start(config: TrainConfig, systems: Sequence[System]) -> Potential:
     single = not isinstance(config.model, EnsembleConfig)
     if config.model != potential.config and not (single and config.model == type(config.model)()):
         raise InputError("[model] can't be changed when fine-tuning: leave the table out.")
+    return refitted(potential, systems)
+
+
+def refitted(potential: Potential, systems: Sequence[System]) -> Potential:
+    """The potential with reference energies that suit structures of perhaps another level of theory."""
+    from ergodica.prediction import Prediction, predict
+
     labelled = [s for s in systems if s.labels.energy is not None]
     if not labelled:
         return potential

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
 from jaxtyping import Array
 
 from ergodica.elements import SYMBOLS, symbols_of
 from ergodica.errors import InputError
-from ergodica.potentials.potential import Info
+from ergodica.potentials.potential import EnergyScale, Info
 from ergodica.system import Batch, System
 from ergodica.training.data import Feed, Loader, Sample, Targets, prepare
 from ergodica.training.objective import Errors, loss_and_errors
 from ergodica.training.options import TrainConfig
 from ergodica.training.record import summary
 from ergodica.training.splits import Splits
-from ergodica.training.start import members_of, starting_potential, trainable_mask
+from ergodica.training.start import members_of, refitted, starting_potential, trainable_mask
 
 __all__ = ["PotentialTask", "Task"]
 
@@ -77,7 +75,7 @@ class PotentialTask:
     def __init__(self, config: TrainConfig, splits: Splits) -> None:
         _check_labels(config, splits)
         self.config, self.splits = config, splits
-        self.fingerprint = _fingerprint(splits)
+        self.fingerprint = splits.fingerprint
         self.potential = starting_potential(config, splits.train)
         self.params = self.potential.params
         self.trainable = trainable_mask(self.params, config.start.freeze)
@@ -87,14 +85,18 @@ class PotentialTask:
         """Batches to train on, earlier data mixed in, and to validate with."""
         run, loops = self.config.run, self.potential.config.loops
 
-        def prepared(systems: Sequence[System]) -> list[Sample]:
-            return prepare(systems, self.potential.cutoff, self.potential.energy_scale)
+        def prepared(systems: Sequence[System], scale: EnergyScale) -> list[Sample]:
+            return prepare(systems, self.potential.cutoff, scale)
 
-        fresh, earlier = prepared(self.splits.train), prepared(self.splits.replay)
+        scale, replay = self.potential.energy_scale, self.splits.replay
+        fine_tuned = self.config.start.model and not self.config.learn.key
+        # the earlier data may be of another level of theory, whose reference energies are others
+        before = refitted(self.potential, replay).energy_scale if replay and fine_tuned else scale
+        fresh, earlier = prepared(self.splits.train, scale), prepared(replay, before)
         count = round(self.config.start.replay_ratio * len(fresh))
         length, samples = run.steps_per_call, [*fresh, *earlier]
         training = Loader(samples, run.batch_size, length, loops, devices, replay=len(earlier), replay_count=count)
-        return training, Loader(prepared(self.splits.validation), run.batch_size, length, loops)
+        return training, Loader(prepared(self.splits.validation, scale), run.batch_size, length, loops)
 
     def loss(self, params: Any, batch: Batch, targets: Targets, *member: Array) -> tuple[Array, Errors]:
         """Loss and errors of a batch."""
@@ -133,15 +135,3 @@ def _check_labels(config: TrainConfig, splits: Splits) -> None:
         labels = [getattr(s.labels, name) for s in splits.train]
         if labels and getattr(config.objective(), name) > 0 and all(label is None for label in labels):
             raise InputError(f"No training structure has {name} labels: add them, or set [loss] {name} = 0.")
-
-
-def _fingerprint(splits: Splits) -> str:
-    """A hash of all structures and labels."""
-    found = hashlib.sha256()
-    for systems in (splits.train, splits.validation, splits.replay):
-        found.update(f"{len(systems)}|".encode())
-        for s in systems:
-            labels = s.labels
-            for value in (s.numbers, s.positions, s.cell, s.pbc, s.charge, labels.energy, labels.forces, labels.stress):
-                found.update(b"-" if value is None else np.asarray(value).tobytes())
-    return found.hexdigest()
