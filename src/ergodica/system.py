@@ -6,6 +6,7 @@ from a small set, so that a stream of different structures compiles a handful of
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -60,6 +61,7 @@ class System:
         name: where the structure came from, for messages ("water.xyz frame 3").
         info: what else is known of it ("kind", "temperature_K"): numbers and texts that files carry along.
         fixed: atoms that dynamics and relaxation leave where they are [N]; none by default.
+        own_masses: of isotopes [N], u; empty where they are those of the elements.
 
     Raises:
         InputError: from `validate`, naming the first thing that no potential could digest.
@@ -74,6 +76,7 @@ class System:
     name: str = "structure"
     info: Mapping[str, str | float] = field(default_factory=dict)
     fixed: Bool[np.ndarray, " N"] = field(default_factory=lambda: np.zeros(0, bool))
+    own_masses: Float[np.ndarray, " M"] = field(default_factory=lambda: np.zeros(0))
 
     def __post_init__(self) -> None:
         if not np.size(self.fixed):
@@ -84,6 +87,7 @@ class System:
             ("cell", np.float64),
             ("pbc", bool),
             ("fixed", bool),
+            ("own_masses", np.float64),
         )
         for key, dtype in arrays:
             # a copy: ASE moves its arrays in place, and a neighbour list must not see its anchor move along
@@ -92,6 +96,13 @@ class System:
 
     def __len__(self) -> int:
         return len(self.numbers)
+
+    @property
+    def masses(self) -> Float[np.ndarray, " N"]:
+        """Of the atoms [N], u."""
+        from ase.data import atomic_masses
+
+        return self.own_masses if self.own_masses.size else atomic_masses[self.numbers]
 
     @property
     def volume(self) -> float:
@@ -112,6 +123,8 @@ class System:
             raise InputError(f"{self.name}: positions have shape {self.positions.shape}, expected ({n}, 3).")
         if self.fixed.shape != (n,):
             raise InputError(f"{self.name}: 'fixed' has shape {self.fixed.shape}, expected ({n},): one for each atom.")
+        if self.own_masses.size and (self.own_masses.shape != (n,) or not (self.own_masses > 0).all()):
+            raise InputError(f"{self.name}: masses must be {n} positive numbers, or left out.")
         if self.cell.shape != (3, 3) or self.pbc.shape != (3,):
             raise InputError(f"{self.name}: the cell must be [3, 3] (rows are vectors) and pbc [3].")
         unknown = self.numbers[(self.numbers < 1) | (self.numbers > MAX_ATOMIC_NUMBER)]
@@ -139,7 +152,7 @@ class System:
 
     @classmethod
     def from_ase(cls, atoms: Atoms, name: str = "structure") -> System:
-        """Take an `ase.Atoms` with the energy, forces and stress its calculator already holds, and its `FixAtoms`."""
+        """Take an `ase.Atoms` with what its calculator already holds, its `FixAtoms` and its masses."""
         return cls(
             numbers=atoms.numbers,
             positions=atoms.positions,
@@ -150,6 +163,7 @@ class System:
             name=name,
             info=_info_of(atoms),
             fixed=_fixed_of(atoms),
+            own_masses=atoms.get_masses() if atoms.has("masses") else np.zeros(0),
         )
 
     def to_ase(self) -> Atoms:
@@ -169,6 +183,8 @@ class System:
         results = {key: value for key, value in results.items() if value is not None}
         if results:
             atoms.calc = SinglePointCalculator(atoms, **results)
+        if self.own_masses.size:
+            atoms.set_masses(self.own_masses)
         if self.fixed.any():
             atoms.set_constraint(FixAtoms(mask=self.fixed))
         return atoms
@@ -186,11 +202,14 @@ def _info_of(atoms: Atoms) -> dict[str, str | float]:
 
 
 def _fixed_of(atoms: Atoms) -> Bool[np.ndarray, " N"]:
-    """The atoms that ASE's `FixAtoms` hold; other constraints are the business of who set them."""
+    """The atoms that ASE's `FixAtoms` hold; of other constraints it is warned that they are left out."""
     fixed = np.zeros(len(atoms), bool)
     for constraint in atoms.constraints:
-        if type(constraint).__name__ == "FixAtoms":
+        kind = type(constraint).__name__
+        if kind == "FixAtoms":
             fixed[constraint.index] = True
+        else:
+            warnings.warn(f"{kind} is left out: of ASE's constraints Ergodica keeps FixAtoms alone.", stacklevel=2)
     return fixed
 
 

@@ -159,6 +159,7 @@ def test_open_stereochemistry_is_said(sample):
         (["CO", "--n", "3"], "Between 25"),
         (["CO", "--reweight", "amber"], "amber"),
         (["CO", "--method", "diffusion", "-m", "nowhere.safetensors"], "no sampler"),
+        (["CO", "-m", "nowhere.safetensors"], "add --method diffusion"),
         (["CO", "--method", "diffusion", "--temperature", "0"], "above 0 K"),
         (["CO", "--method", "diffusion", "-m", "torsions-mmff94", "--temperature", "200"], "trained between"),
     ],

@@ -8,11 +8,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from ase.build import bulk, molecule
+from ase.build import bulk, fcc111, molecule
+from ase.constraints import FixAtoms
 from ase.io import read
 
 from ergodica import load, predict, simulate
-from ergodica.dynamics import engine
+from ergodica.dynamics import engine, md
 from ergodica.dynamics.engine import freedom_of, momenta_at
 from ergodica.dynamics.options import MDOptions
 from ergodica.errors import InputError, WorkFailed
@@ -74,6 +75,40 @@ def test_collapse_of_the_cell_is_noticed(potential):
         simulate(potential, bulk("Si", cubic=True), ensemble="npt", pressure=-3e3, steps=30, barostat_time=50.0)
 
 
+@pytest.mark.parametrize("height", [0.0, 30.0])
+def test_neighbours_of_a_film_are_kept_whatever_its_third_vector(height):
+    """ASE leaves it zero where there is no vacuum; atoms that leave their places must still be seen."""
+    argon = load("lj", sigma=3.4, epsilon=0.0104, cutoff=6.5, onset=6.0)
+    film = fcc111("Ar", (3, 3, 2), a=5.3)
+    film.cell[2], film.pbc = (0.0, 0.0, height), (True, True, False)
+    run = simulate(argon, film, steps=400, temperature=150.0, timestep=5.0, ensemble="nve", precision="float64")
+    fresh = predict(argon, run.system, precision="float64")[0]
+    assert np.abs(run.system.positions - film.positions).max() > 2.0
+    assert run.system.labels.energy == pytest.approx(fresh.energy, abs=1e-9)
+
+
+def test_fixed_atoms_stay_when_the_centre_of_mass_is_to_rest(potential, ethanol):
+    held = ethanol.copy()
+    held.set_constraint(FixAtoms([0, 1]))
+    run = simulate(potential, held, steps=50, ensemble="langevin", fix_com=True)
+    np.testing.assert_allclose(run.system.positions[:2], ethanol.positions[:2], atol=1e-5)
+    assert np.abs(run.system.positions[2:] - ethanol.positions[2:]).max() > 0.01
+
+
+def test_isotopes_move_with_their_own_masses(potential, tmp_path):
+    heavy = molecule("H2O")
+    heavy.set_masses([15.999, 2.014, 2.014])
+    system = System.from_ase(heavy)
+    np.testing.assert_array_equal(system.to_ase().get_masses(), heavy.get_masses())
+    run = simulate(potential, heavy, steps=4, every=2, temperature=300.0, trajectory=tmp_path / "run.traj")
+    first = read(tmp_path / "run.traj", "0")
+    assert first.get_masses() == pytest.approx(heavy.get_masses())
+    assert first.get_kinetic_energy() == pytest.approx(0.5 * freedom_of(system, MDOptions()) * KB * 300)
+    assert run.system.masses[1] == 2.014
+    with pytest.raises(InputError, match="masses must be 3 positive"):
+        replace(system, own_masses=np.ones(2))
+
+
 def test_same_seed_same_run(potential, ethanol):
     one, two, other = (simulate(potential, ethanol, steps=20, seed=seed).system.positions for seed in (1, 1, 2))
     assert np.array_equal(one, two) and not np.allclose(one, other)
@@ -120,6 +155,29 @@ def test_killed_run_goes_on(tmp_path, suffix):
     assert [system.info["step"] for system in read_structures(path)] == list(range(0, 31, 5))
 
 
+@pytest.mark.parametrize("suffix", [".traj", ".h5", ".extxyz"])
+def test_frames_after_the_restart_file_are_written_anew(potential, ethanol, tmp_path, suffix):
+    path = tmp_path / f"run{suffix}"
+    simulate(potential, ethanol, steps=10, every=5, trajectory=path)
+    early = (tmp_path / f"run{suffix}.restart").read_bytes()
+    simulate(potential, ethanol, steps=30, every=5, trajectory=path, restart=True)
+    (tmp_path / f"run{suffix}.restart").write_bytes(early)  # as after `kill -9`
+    simulate(potential, ethanol, steps=30, every=10, temperature=900.0, trajectory=path, restart=True)
+    frames = read_structures(path)
+    assert [frame.info["step"] for frame in frames] == [0, 5, 10, 20, 30]
+
+
+def test_what_a_kill_costs_does_not_depend_on_how_seldom_frames_are_written(potential, ethanol, tmp_path, monkeypatch):
+    monkeypatch.setattr(md, "SAVE_SECONDS", 0.0)
+    seen = []
+
+    def look(step, *_):
+        seen.append((tmp_path / "run.h5.restart").exists())
+
+    simulate(potential, ethanol, steps=300, every=300, trajectory=tmp_path / "run.h5", report=look)
+    assert len(seen) > 1 and all(seen)
+
+
 def test_restart_without_a_trajectory_begins(potential, ethanol, tmp_path):
     assert simulate(potential, ethanol, steps=2, trajectory=tmp_path / "new.traj", restart=True).done == 2
 
@@ -137,6 +195,16 @@ def test_restart_refuses_what_does_not_fit(potential, ethanol, tmp_path):
         again(other, "a.traj")
     with pytest.raises(InputError, match="ensemble langevin, not nve"):
         again(ethanol, "a.traj", ensemble="nve")
+    with pytest.raises(InputError, match=r"timestep 1\.0, not 0\.5"):
+        again(ethanol, "a.traj", timestep=0.5)
+    with pytest.raises(InputError, match=r"final_temperature None, not 500\.0"):
+        again(ethanol, "a.traj", steps=1, final_temperature=500.0)
+    with pytest.raises(InputError, match="another model"):
+        simulate(load("lj", sigma=0.9), ethanol, steps=2, trajectory=tmp_path / "a.traj", restart=True)
+    with pytest.raises(InputError, match="other fixed atoms"):
+        held = ethanol.copy()
+        held.set_constraint(FixAtoms([0]))
+        again(held, "a.traj")
     (tmp_path / "b.xyz").write_text("nothing")
     with pytest.raises(InputError, match=r"no '.*b.xyz.restart' to go on from"):
         again(ethanol, "b.xyz")

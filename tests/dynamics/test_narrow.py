@@ -70,7 +70,7 @@ def test_a_restarted_run_goes_on_with_the_same_narrow_lists(tmp_path):
     whole = Engine(NETWORK, [silicon()], replace(HOT, precision="float32"))
     whole._slots = 12
     whole.advance(30)
-    save_run(tmp_path / "run", whole.options, whole.state(), [0])
+    save_run(tmp_path / "run", whole, whole.state(), [0])
     again = Engine(NETWORK, [silicon()], whole.options)
     load_run(tmp_path / "run", again)
     assert again._narrow == whole._narrow is not None

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk, fcc111, molecule
-from ase.constraints import FixAtoms
+from ase.constraints import FixAtoms, FixedPlane
 from ase.filters import FrechetCellFilter
 from ase.optimize import BFGS
 
@@ -80,6 +80,21 @@ def test_fixed_atoms_stay_where_they_are():
     np.testing.assert_array_equal(one.system.positions[held], slab.positions[held])
     np.testing.assert_allclose(one.system.positions, known.positions, atol=5e-3)
     assert one.system.labels.energy == pytest.approx(known.get_potential_energy(), abs=1e-4)
+
+
+def test_a_film_without_a_third_vector_comes_to_rest():
+    film = fcc111("Cu", (2, 2, 3), a=3.6)
+    film.rattle(0.05, seed=0)
+    assert not film.cell[2].any()
+    (found,) = relax(load("emt"), film, fmax=1e-3, steps=100)
+    assert found.converged and found.steps < 60
+
+
+def test_constraints_that_are_left_out_are_told():
+    water = molecule("H2O")
+    water.set_constraint([FixAtoms([0]), FixedPlane(1, (0, 0, 1))])
+    with pytest.warns(UserWarning, match="FixedPlane is left out"):
+        assert System.from_ase(water).fixed.tolist() == [True, False, False]
 
 
 def test_structures_side_by_side_end_where_they_end_alone():

@@ -98,6 +98,14 @@ def test_the_density_is_boltzmanns_and_sites_of_a_metal_are_alike():
     assert np.all(np.abs(forces.mean(axis=0)) < 4 * forces.std(axis=0) / len(x) ** 0.5)
 
 
+def test_populations_of_a_grid_that_misses_the_wells_are_not_given():
+    slab = fcc111("Cu", (2, 2, 3), vacuum=6.0)
+    fine, coarse = (
+        adsorb(slab, AdatomOptions("O", temperature, grid=MapOptions(0.25, 0.08))) for temperature in (600.0, 5.0)
+    )
+    assert fine.reliable and not coarse.reliable and coarse.normalisation_error > 0.02
+
+
 def test_a_grid_that_ends_where_the_atom_is_is_refused():
     energy = visitor(surface_of(fcc111("Cu", (3, 3, 3), vacuum=8.0)), 8)
     with pytest.raises(InputError, match="highest points"):

@@ -13,8 +13,9 @@ from ergodica.errors import InputError
 from ergodica.sampling.energies.by_kind import energy_from_tree, energy_kind
 from ergodica.sampling.energies.openmm_xml import read_openmm
 from ergodica.sampling.energies.terms import dihedral
+from ergodica.sampling.peptides import pdb_bytes, read_peptide
 from ergodica.units import KJ_PER_MOL
-from tests.sampling.conftest import PEPTIDES, chain_xml
+from tests.sampling.conftest import PEPTIDES, chain_xml, four_atoms
 
 pytestmark = pytest.mark.usefixtures("x64")
 KINDS = {
@@ -89,6 +90,18 @@ def test_a_system_without_pairs_is_read(chain, tmp_path):
     places = chain.positions + np.random.default_rng(0).normal(size=(5, 4, 3)) * 0.1
     np.testing.assert_allclose(field(places), chain.energy(places), rtol=1e-12)
     assert masses.tolist() == [1, 16, 16, 1]
+
+
+def test_of_a_file_of_several_models_the_first_counts(tmp_path):
+    """As RCSB writes them, and as `ergodica sample` does."""
+    whole, xml = four_atoms(), tmp_path / "chain.xml"
+    xml.write_text(chain_xml())
+    models = pdb_bytes(whole.text, np.stack([whole.positions, whole.positions + 1.0])).decode()
+    for number, text in enumerate((models, f"{models}END\n", whole.text)):
+        (tmp_path / f"{number}.pdb").write_text(text)
+        found = read_peptide(tmp_path / f"{number}.pdb", xml)
+        np.testing.assert_allclose(found.positions, whole.positions, atol=1e-3)
+        assert pdb_bytes(found.text, found.positions[None]).count(b"ATOM") == len(whole.positions)
 
 
 def test_a_missing_system_is_said(tmp_path):

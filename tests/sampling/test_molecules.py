@@ -21,6 +21,9 @@ ROTORS = {
     "CC#N": [],
     "CC(=O)NC": [3, 1, 3],
     "OCCO": [1, 1, 1],
+    "CCN": [3, 1],  # two hydrogens upon a pyramid
+    "NC=O": [2],  # two in a plane
+    "c1ccccc1[N+](=O)[O-]": [2],
 }
 
 
@@ -31,6 +34,18 @@ def test_rotors_and_their_symmetry(smiles):
     for rotor in molecule.rotors:
         first, left, right, last = rotor.atoms
         assert last in rotor.moved and not {first, left, right} & set(rotor.moved)
+
+
+@pytest.mark.parametrize("smiles", ["CC1CC2CCC1C2", "OC1CN2CCC1CC2", "CN1C2CCC1CC(O)C2"])
+def test_cages_get_the_stereochemistry_that_exists(smiles):
+    molecule = read_molecule(smiles)
+    assert molecule.stereo_kept(molecule.positions[None]).all()
+
+
+@pytest.mark.parametrize("seed", [-2, 2**31 - 1, 3_000_000_000])
+def test_any_seed_is_one(seed):
+    one, two = (read_molecule("CCO", seed=seed).positions for _ in range(2))
+    np.testing.assert_array_equal(one, two)
 
 
 def test_the_angle_of_a_rotor_is_between_heavy_atoms_where_there_are_any():

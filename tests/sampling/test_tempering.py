@@ -14,6 +14,7 @@ from ergodica.sampling.conformers import SECTORS, ConformerOptions, sample_confo
 from ergodica.sampling.coordinates.torsions import rigid_energy
 from ergodica.sampling.diffusion.reweighting import reweight
 from ergodica.sampling.molecules import read_molecule
+from ergodica.sampling.walks.statistics import error_of_log_ratio
 from ergodica.sampling.walks.tempering import Ladder, continue_run, start_run
 from ergodica.units import KB
 
@@ -43,14 +44,13 @@ def ensemble(glycolamide):
 
 @pytest.fixture(scope="module")
 def grid(glycolamide):
-    """Sectors of all rotors, their probabilities in MMFF94s, and energies in MMFF94."""
-    angles, chance, _ = exact(rigid_energy(glycolamide, "MMFF94s"), 3, 300.0)
-    own = exact(rigid_energy(glycolamide), 3, 300.0)[2]
-    return np.round(angles / (np.pi / 3)).astype(int) % 6, chance, own
+    """Sectors of all rotors, their probabilities and energies in MMFF94s."""
+    angles, chance, energies = exact(rigid_energy(glycolamide, "MMFF94s"), 3, 300.0)
+    return np.round(angles / (np.pi / 3)).astype(int) % 6, chance, energies
 
 
 def test_populations_are_those_of_quadrature(ensemble, grid):
-    sectors, chance, own = grid
+    sectors, chance, energies = grid
     for rotor in range(3):
         expected = np.bincount(sectors[:, rotor], chance, 6)
         found = list(ensemble.populations(rotor).values())
@@ -58,7 +58,7 @@ def test_populations_are_those_of_quadrature(ensemble, grid):
             assert abs(share - right) < 4 * error + 0.004
     mean, error = ensemble.average(ensemble.energies)
     assert error < 0.003
-    assert mean == pytest.approx(chance @ own, abs=4 * error)
+    assert mean == pytest.approx(chance @ energies, abs=4 * error)
 
 
 def test_families_are_all_of_the_ensemble_and_as_frequent_as_quadrature_says(ensemble, grid):
@@ -70,6 +70,18 @@ def test_families_are_all_of_the_ensemble_and_as_frequent_as_quadrature_says(ens
         wanted = [SECTORS.index(name) for name in family.sectors]
         right = chance[(sectors[:, plain] == wanted).all(axis=1)].sum()
         assert abs(family.population - right) < 4 * family.error + 0.004
+
+
+def test_free_energies_have_the_error_that_repetition_shows() -> None:
+    """Two states of three, independent samples in parts: against the scatter of the logarithm of the ratio."""
+    random, count, parts = np.random.default_rng(0), 4000, 40
+    chance, walker = np.array([0.45, 0.4, 0.15]), np.arange(count) % parts
+    drawn = random.choice(3, (200, count), p=chance)
+    ratios = [np.log((row == 0).mean() / (row == 1).mean()) for row in drawn]
+    found = [error_of_log_ratio(row == 0, row == 1, np.ones(count), walker) for row in drawn[:50]]
+    assert np.mean(found) == pytest.approx(np.std(ratios), rel=0.12)
+    assert error_of_log_ratio(drawn[0] == 0, drawn[0] == 0, np.ones(count), walker) == 0
+    assert error_of_log_ratio(walker == 0, walker == 1, np.ones(count), walker) == np.inf
 
 
 def test_an_ensemble_is_judged(ensemble):

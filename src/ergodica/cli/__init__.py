@@ -7,7 +7,9 @@ is in `ergodica.cli.common`, `ergodica.cli.session` and `ergodica.cli.output`; n
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Sequence
+from typing import Any
 
 from cyclopts import App
 
@@ -194,6 +196,15 @@ def _make_app() -> App:
 app = _make_app()
 
 
+def _warned(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, file: Any = None, line: Any = None
+) -> None:
+    """Ergodica's own warnings in one line, others as they are."""
+    own = category is UserWarning and "ergodica" in filename
+    text = f"ergodica: warning: {message}\n" if own else warnings.formatwarning(message, category, filename, lineno)
+    print(text, end="", file=sys.stderr)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line.
 
@@ -209,4 +220,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     if tokens[0] == "models" and (len(tokens) == 1 or (tokens[1][0] == "-" and tokens[1] not in ("-h", "--help"))):
         tokens.insert(1, "list")  # a bare `models` answers the obvious question
-    return exit_code_of(lambda: app(tokens, exit_on_error=False, print_error=False, result_action="return_value"))
+    with warnings.catch_warnings():
+        warnings.showwarning = _warned
+        return exit_code_of(lambda: app(tokens, exit_on_error=False, print_error=False, result_action="return_value"))

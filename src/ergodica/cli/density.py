@@ -170,7 +170,9 @@ def _print(common: Shared, record: dict[str, Any]) -> None:
         judged += f", Pareto k̂ {record['pareto_k']:.2f}" if record["pareto_k"] is not None else ""
     say(common, f"{len(record['sites'])} sites; {judged}; {record['seconds']:.1f} s")
     if not record["reliable"]:
-        say(common, "No populations are given: the weights are degenerate. Use --method grid.")
+        degenerate, coarse = "the weights are degenerate: use --method grid", "the grid is too coarse: lower --spacing"
+        why = degenerate if record["n"] else coarse
+        say(common, f"No populations are given: {why}.")
 
 
 def _write(common: Shared, item: Item, options: AdatomOptions, found: Adsorption, record: dict[str, Any]) -> None:

@@ -128,31 +128,30 @@ def _record(molecule: str, call: PeptideCall, ensemble: PeptideEnsemble) -> dict
 
 def _regions(ensemble: PeptideEnsemble) -> list[dict[str, Any]]:
     """Populations of the quadrants of the Ramachandran map, and free energies above the most populated."""
+    from ergodica.sampling.walks.statistics import error_of_log_ratio
     from ergodica.units import KB, KCAL_PER_MOL
 
-    heat, found = KB * ensemble.temperature / KCAL_PER_MOL, []
+    found: list[dict[str, Any]] = []
+    heat = KB * ensemble.temperature / KCAL_PER_MOL
     for residue, angles in ensemble.backbone().items():
-        rows = []
-        for name, left, low in (
-            ("-, +", True, False),
-            ("-, -", True, True),
-            ("+, +", False, False),
-            ("+, -", False, True),
-        ):
-            inside = ((angles[:, 0] < 0) == left) & ((angles[:, 1] < 0) == low)
-            rows.append((name, *ensemble.average(inside.astype(float))))
-        most = max(share for _, share, _ in rows)
-        found += [
-            {
-                "residue": residue,
-                "region": name,
-                "population": share,
-                "population_error": error,
-                "free_energy_kcal_per_mol": heat * math.log(most / share) if share > 0 else None,
-                "free_energy_error_kcal_per_mol": heat * error / share if share > 0 else None,
-            }
-            for name, share, error in rows
-        ]
+        inside = {
+            f"{'-' if left else '+'}, {'-' if low else '+'}": ((angles[:, 0] < 0) == left) & ((angles[:, 1] < 0) == low)
+            for left, low in ((True, False), (True, True), (False, False), (False, True))
+        }
+        shares = {name: ensemble.average(one.astype(float)) for name, one in inside.items()}
+        most = max(shares, key=lambda name: shares[name][0])
+        for name, (share, error) in shares.items():
+            relative = error_of_log_ratio(inside[name], inside[most], ensemble.weighted.weights, ensemble.walker)
+            found.append(
+                {
+                    "residue": residue,
+                    "region": name,
+                    "population": share,
+                    "population_error": error,
+                    "free_energy_kcal_per_mol": heat * math.log(shares[most][0] / share) if share > 0 else None,
+                    "free_energy_error_kcal_per_mol": heat * relative if share > 0 else None,
+                }
+            )
     return found
 
 

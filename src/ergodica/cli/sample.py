@@ -86,6 +86,8 @@ def sample(
         common.claim_folder(common.output)
     if toward and not is_peptide(molecule):
         raise InputError("--toward is for samplers of one molecule, such as alanine-vacuum.")
+    if method == "exchange" and model != Sampler.model:
+        raise InputError("-m names a sampler for diffusion: add --method diffusion.")
     from ergodica.sampling.energies.analytic import PARTICLES
 
     if molecule in PARTICLES:
@@ -157,7 +159,7 @@ def _families(ensemble: Ensemble) -> list[dict[str, Any]]:
             "population": family.population,
             "population_error": family.error,
             "free_energy_kcal_per_mol": heat * math.log(families[0].population / family.population),
-            "free_energy_error_kcal_per_mol": heat * family.error / family.population,
+            "free_energy_error_kcal_per_mol": heat * family.relative_error,
             "lowest_energy_eV": ensemble.energies[family.lowest],
             "conformer": family.lowest,
         }

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module, metadata
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from ergodica.errors import InputError
 
@@ -126,8 +123,6 @@ class Teacher:
 
 
 def _own(name: str, kwargs: Mapping[str, Any], level: str) -> Teacher:
-    import jax
-
     from ergodica.potentials import load, shipped
 
     try:
@@ -141,11 +136,9 @@ def _own(name: str, kwargs: Mapping[str, Any], level: str) -> Teacher:
         ) from error
     if potential.config.head != "energy":
         raise InputError(f"Model '{name}' predicts '{potential.config.head}', not energies: it can't be a teacher.")
-    digest = hashlib.sha256(repr((potential.config, potential.energy_scale)).encode())
-    for leaf in jax.tree.leaves(potential.params):
-        digest.update(np.ascontiguousarray(leaf).tobytes())
-    version = digest.hexdigest()[:12]  # a file of the same name may hold another model tomorrow
-    return Teacher(name, OWN, _as_json({"model": name, **kwargs}), version, level or potential.info.level_of_theory)
+    # by content: a file of the same name may hold another model tomorrow
+    options, level = _as_json({"model": name, **kwargs}), level or potential.info.level_of_theory
+    return Teacher(name, OWN, options, potential.fingerprint, level)
 
 
 def _as_json(kwargs: Mapping[str, Any]) -> str:

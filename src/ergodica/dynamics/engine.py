@@ -146,14 +146,11 @@ class Engine:
         return self._slots if 0 < self._slots <= WORTHWHILE * self._width else None
 
     def _given(self, origin: Float[Array, " N"]) -> Matter:
-        from ase.data import atomic_masses
-
         dtype, scale = self._dtype, self.potential.energy_scale
-        numbers = np.concatenate([system.numbers for system in self.systems])
         moving = np.concatenate([~system.fixed for system in self.systems])
         parts = self._sizes if scale.reduce == "mean" else np.ones(len(self._sizes))
         return Matter(
-            masses=jnp.asarray(atomic_masses[numbers], dtype),
+            masses=jnp.asarray(np.concatenate([system.masses for system in self.systems]), dtype),
             free=jnp.asarray(moving, dtype),
             system=jnp.asarray(self._batch.system),
             freedom=jnp.asarray([freedom_of(system, self.options) for system in self.systems], dtype),
@@ -378,10 +375,7 @@ def freedom_of(system: System, options: MDOptions) -> int:
 
 def momenta_at(system: System, options: MDOptions, rng: np.random.Generator) -> Float[np.ndarray, "N 3"]:
     """Momenta of exactly the temperature; fixed atoms, and the centre of mass where it is kept, are at rest."""
-    from ase.data import atomic_masses
-
-    free = ~system.fixed[:, None]
-    masses = atomic_masses[system.numbers][:, None]
+    free, masses = ~system.fixed[:, None], system.masses[:, None]
     momenta = free * rng.standard_normal((len(system), 3)) * np.sqrt(masses * KB * options.temperature)
     freedom = freedom_of(system, options)
     if freedom < 3 * free.sum():

@@ -167,7 +167,7 @@ class _Files:
 
     def _save(self, state: dict[str, Any]) -> None:
         assert self.restart is not None
-        save_run(self.restart, self.engine.options, state, [writer.mark() for writer in self.writers])
+        save_run(self.restart, self.engine, state, [writer.mark() for writer in self.writers])
 
 
 def simulate(
@@ -255,6 +255,7 @@ def _run(engine: Engine, files: _Files, log: _Log, report: Report | None) -> flo
     first = int(engine.motion.step)
     if first == 0:
         files.add(engine.motion)
+        files.save(now=True)
     volumes = _volumes(engine)
     began = time.perf_counter()
     try:
@@ -266,7 +267,7 @@ def _run(engine: Engine, files: _Files, log: _Log, report: Report | None) -> flo
             step += stop
             if step % every == 0 or step == options.steps:
                 files.add(engine.motion)
-                files.save(now=step == options.steps)
+            files.save(now=step == options.steps)
             if report:
                 report(step, float(stretch.temperature[-1].mean()), engine.energy())
     except KeyboardInterrupt:  # the motion is that of a whole block, whose frame may not have been written yet

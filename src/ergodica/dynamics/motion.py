@@ -192,7 +192,7 @@ def beyond_skin(
     stretched = batch.positions + jnp.einsum("ai,aij->aj", batch.positions, strain[batch.system])
     away = jnp.sqrt(jnp.sum((positions - stretched) ** 2, axis=1))
     shrunk = jnp.sqrt(jnp.sum(strain**2, axis=(1, 2)))[batch.system] * (cutoff + skin)
-    return 2 * away + shrunk > skin
+    return ~(2 * away + shrunk <= skin)  # what is no number counts as too far
 
 
 def field_of(config: ModelConfig, params: Any, batch: Batch, matter: Matter) -> Field:

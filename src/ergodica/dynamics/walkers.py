@@ -17,6 +17,7 @@ from ergodica.dynamics.options import STRAINS, RelaxOptions
 from ergodica.dynamics.symmetry import Operations, identity, symmetrized
 from ergodica.errors import InputError
 from ergodica.neighbors import Capacity, Edges
+from ergodica.neighbors.host import box_of
 from ergodica.system import System
 from ergodica.units import GPA
 
@@ -151,7 +152,7 @@ def frame_of(
         turn[row, :kept] = walker.operations.turn
         share[row, :kept] = 1.0 / kept
         if walker.start.pbc.any():
-            cell[row] = walker.start.cell
+            cell[row] = box_of(walker.start)
     lengths, factors = np.ones(count), np.ones(count)
     lengths[: len(sizes)] = CELL_LENGTH * np.sqrt(sizes)
     factors[: len(sizes)] = weights

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int
 from ergodica.errors import InputError
 from ergodica.system import System
 
-__all__ = ["Edges", "VerletList", "completed", "find_edges", "find_pairs"]
+__all__ = ["Edges", "VerletList", "box_of", "completed", "find_edges", "find_pairs"]
 
 OVERLAP = 1e-3
 """Two atoms closer than this (Å) are on one place: no potential has a force there."""
@@ -47,7 +47,7 @@ def find_edges(system: System, cutoff: float) -> Edges:
     Raises:
         InputError: two atoms lie on one place.
     """
-    receivers, senders, shifts, distances = _pairs(system, _box(system), cutoff)
+    receivers, senders, shifts, distances = _pairs(system, box_of(system), cutoff)
     if distances.size and distances.min() < OVERLAP:
         first = int(distances.argmin())
         raise InputError(
@@ -64,7 +64,7 @@ def find_pairs(system: System, cutoff: float) -> tuple[np.ndarray, np.ndarray, n
 
     Periodic images are counted, an atom's own among them. Unlike `find_edges`, atoms may lie on one place.
     """
-    first, second, _, distances = _pairs(system, _box(system), cutoff)
+    first, second, _, distances = _pairs(system, box_of(system), cutoff)
     return first, second, distances
 
 
@@ -97,7 +97,7 @@ def _too_flat_for_vesin(system: System, box: Float[np.ndarray, "3 3"], cutoff: f
     return bool(most > 5e4 and least < 4.0 * (most / 5e4) ** (1 / 3))
 
 
-def _box(system: System) -> Float[np.ndarray, "3 3"]:
+def box_of(system: System) -> Float[np.ndarray, "3 3"]:
     """A cell that is invertible; directions without a lattice vector get an orthogonal unit one."""
     if abs(np.linalg.det(system.cell)) > 1e-12:
         return system.cell

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Int
 
 from ergodica.errors import InputError
-from ergodica.neighbors.host import Edges
+from ergodica.neighbors.host import Edges, box_of
 from ergodica.system import Batch, Neighbors, System
 
 __all__ = ["Capacity", "capacity_for", "dense_neighbors", "pack", "round_up"]
@@ -110,7 +110,7 @@ def pack(
     bulk = np.zeros(capacity.systems, bool)
     charge: np.ndarray = np.zeros(capacity.systems, dtype)
     for row, system in enumerate(systems):
-        cell[row] = system.cell if system.pbc.any() else np.eye(3)
+        cell[row] = box_of(system) if system.pbc.any() else np.eye(3)
         bulk[row] = system.is_bulk
         charge[row] = system.charge
     return Batch(

@@ -7,6 +7,7 @@ the host in float64, so that float32 keeps its digits for what matters.
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -137,6 +138,14 @@ class Potential:
     def n_parameters(self) -> int:
         """Number of parameters."""
         return sum(int(np.size(leaf)) for leaf in jax.tree.leaves(self.params))
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of all that its energies depend on."""
+        found = hashlib.sha256(repr((self.config, self.energy_scale)).encode())
+        for leaf in jax.tree.leaves(self.params):
+            found.update(np.ascontiguousarray(leaf).tobytes())
+        return found.hexdigest()[:16]
 
     def energy(self, params: Params, batch: Batch) -> Float[Array, " B"]:
         """Total energies, eV, as a pure function of parameters and batch, in the batch's precision."""

@@ -167,8 +167,6 @@ def _stresses(
 def _solve(
     system: System, plan: _Plan, found: Sequence[tuple[Float[np.ndarray, "3 3"], bool]], warnings: list[str]
 ) -> Elasticity:
-    from ase.data import atomic_masses
-
     symmetry, count = plan.symmetry, len(plan.amplitudes)
     turned = np.array([to_voigt(symmetry.axes @ stress @ symmetry.axes.T) for stress, _ in found])
     # an odd polynomial's slope: the cubic term goes where there are two amplitudes, the quadratic one by the signs
@@ -189,5 +187,5 @@ def _solve(
             f"{system.name} is elastically unstable (smallest eigenvalue {eigenvalues[0]:.3g} GPa): a strain lowers "
             "its energy, and averages mean little."
         )
-    averages = moduli(tensor, system.volume, atomic_masses[system.numbers])
+    averages = moduli(tensor, system.volume, system.masses)
     return Elasticity(system, symmetry, tensor, eigenvalues, averages, misfit, tuple(warnings))

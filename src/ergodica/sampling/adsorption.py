@@ -24,6 +24,7 @@ from ergodica.sampling.walks.density_map import (
     map_of_densities,
     map_of_energies,
 )
+from ergodica.sampling.walks.tempering import check_temperature
 from ergodica.system import System
 from ergodica.units import KB
 
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 __all__ = ["AdatomOptions", "Adsorption", "WeightedSamples", "adsorb"]
 
 Report = Callable[[float], None]
+COARSE = 0.02
+"""Change of the sum over the grid without every second point above which the grid is too coarse for populations."""
 CALL = 256
 """Structures whose energy is asked for at once."""
 
@@ -64,8 +67,9 @@ class AdatomOptions:
     def __post_init__(self) -> None:
         if self.species not in SYMBOLS[1:]:
             raise InputError(f"'{self.species}' is no element.")
-        if self.temperature <= 0 or self.count < 1:
-            raise InputError("Temperature and number of samples must be positive.")
+        check_temperature(self.temperature)
+        if self.count < 1:
+            raise InputError("The number of samples must be positive.")
 
     @property
     def number(self) -> int:
@@ -103,8 +107,8 @@ class Adsorption:
 
     @property
     def reliable(self) -> bool:
-        """Whether averages may be reported."""
-        return self.drawn is None or self.drawn.weighted.reliable
+        """Whether averages may be reported: weights are not degenerate, or the grid is fine enough."""
+        return self.normalisation_error <= COARSE if self.drawn is None else self.drawn.weighted.reliable
 
 
 def adsorb(

@@ -19,7 +19,7 @@ from ergodica.sampling.diffusion.reweighting import Reweighted, reweight
 from ergodica.sampling.energies.mmff94 import Variant
 from ergodica.sampling.molecules import Molecule, Rotor
 from ergodica.sampling.samplers.torsions.sampler import draw, load_sampler
-from ergodica.sampling.walks.statistics import FOLDED, MIXED, error_of_mean, judged
+from ergodica.sampling.walks.statistics import FOLDED, MIXED, error_of_log_ratio, error_of_mean, judged
 from ergodica.sampling.walks.tempering import Ladder, Tempered, continue_run, start_run
 from ergodica.units import KB
 
@@ -71,12 +71,14 @@ class Family:
         sectors: of those rotors, in their order.
         population: share of the ensemble.
         error: its standard error.
+        relative_error: of the logarithm of the share over that of the first family.
         lowest: index of the conformer of least energy.
     """
 
     sectors: tuple[str, ...]
     population: float
     error: float
+    relative_error: float
     lowest: int
 
 
@@ -88,7 +90,7 @@ class Ensemble:
         molecule: whose they are.
         options: as asked for.
         angles: of the rotors, rad [N, T].
-        energies: eV [N].
+        energies: of the force field that the weights are for, eV [N].
         positions: Å [N, A, 3].
         walker: which of the independent ladders each comes from, or of as many parts of independent samples [N].
         effective: number of independent conformers that average as well, all that was recorded taken together.
@@ -164,12 +166,15 @@ class Ensemble:
         """
         plain = [number for number, rotor in enumerate(self.molecule.rotors) if rotor.symmetry == 1]
         rows = [tuple(row) for row in self.sectors[:, plain].tolist()]
+        members = [np.array([other == row for other in rows]) for row in Counter(rows)]
+        shares = [self.average(member.astype(float)) for member in members]
+        first = members[int(np.argmax([share for share, _ in shares]))]
         found = []
-        for row in Counter(rows):
-            member = np.array([other == row for other in rows])
-            share, error = self.average(member.astype(float))
+        for member, (share, error) in zip(members, shares, strict=True):
             lowest = int(np.flatnonzero(member)[np.argmin(self.energies[member])])
-            found.append(Family(tuple(SECTORS[one] for one in row), share, error, lowest))
+            sectors = tuple(SECTORS[one] for one in self.sectors[lowest, plain])
+            relative = error_of_log_ratio(member, first, self.weighted.weights, self.walker)
+            found.append(Family(sectors, share, error, relative, lowest))
         return sorted(found, key=lambda family: -family.population)
 
     def label(self, rotor: Rotor) -> str:
@@ -238,7 +243,7 @@ def _diffused(molecule: Molecule, options: ConformerOptions, report: Callable[[f
     part = np.arange(len(energies)) % PARTS
     nothing = np.zeros(0)
     return Ensemble(
-        molecule, options, drawn.x, drawn.energies, positions, part, weighted.effective, 1.0, nothing, drawn.calls,
+        molecule, options, drawn.x, energies, positions, part, weighted.effective, 1.0, nothing, drawn.calls,
         weighted, drawn.folded,
     )  # fmt: skip
 
@@ -256,7 +261,7 @@ def _energies(molecule: Molecule, variant: Variant, angles: Float[np.ndarray, "N
 
 
 def _drawn(
-    molecule: Molecule, options: ConformerOptions, record: Tempered, figures: tuple[float, float, int]
+    molecule: Molecule, options: ConformerOptions, record: Tempered, judged_by: tuple[float, float, int]
 ) -> Ensemble:
     """Conformers evenly spread over what was recorded at the lowest temperature."""
     angles, energies = record.angles[:, 0], record.energies[:, 0]
@@ -265,12 +270,9 @@ def _drawn(
     picked = angles.reshape(-1, dimensions)[chosen]
     positions = _positions(molecule, picked)
     own = energies.reshape(-1)[chosen]
-    change = np.zeros(len(chosen))
-    if options.reweight not in (None, options.force_field):
-        change = _energies(molecule, options.reweight, picked) - own
-    weighted = reweight(-change / (KB * options.temperature))
-    effective, mixing, calls = figures
-    exchanged = record.exchanged
-    return Ensemble(
-        molecule, options, picked, own, positions, chosen % walkers, effective, mixing, exchanged, calls, weighted
-    )
+    other = options.reweight not in (None, options.force_field)
+    wanted = _energies(molecule, options.reweight, picked) if other else own  # type: ignore[arg-type]
+    weighted = reweight((own - wanted) / (KB * options.temperature))
+    effective, mixing, calls = judged_by
+    figures = (effective, mixing, record.exchanged, calls)
+    return Ensemble(molecule, options, picked, wanted, positions, chosen % walkers, *figures, weighted)

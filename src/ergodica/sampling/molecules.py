@@ -19,6 +19,10 @@ __all__ = ["Molecule", "Rotor", "read_molecule", "sdf_bytes"]
 
 LARGEST_RING = 8
 """Atoms of a ring that counts as rigid."""
+QUICK_ATTEMPTS = 20
+"""At embedding, after which a stereoisomer counts as one that can't exist."""
+FLAT = 0.3
+"""Volume that three unit bonds span below which they lie in a plane; 0.6 to 0.8 for amines and phosphines."""
 EMBEDDINGS = 8
 """Geometries of which the lowest in energy gives lengths, angles and rings."""
 
@@ -212,6 +216,8 @@ def _stereo_chosen(graph: Any, name: str) -> tuple[Any, tuple[str, ...]]:
         graph = Chem.Mol(graph)
     options = StereoEnumerationOptions(unique=True, onlyUnassigned=True, maxIsomers=32)
     isomers = sorted(EnumerateStereoisomers(graph, options=options), key=Chem.MolToSmiles)
+    if not graph.GetNumConformers():  # not all that can be written can be built: bridges across a ring
+        isomers = [one for one in isomers if _exists(one)] or isomers
     if not isomers:
         raise InputError(f"{name}: no stereoisomer of it exists.")
     if len(isomers) == 1:
@@ -221,6 +227,18 @@ def _stereo_chosen(graph: Any, name: str) -> tuple[Any, tuple[str, ...]]:
     return isomers[0], (f"The stereochemistry of {name} is not fully given: this is {shown[0]}, not {others}.",)
 
 
+def _exists(isomer: Any) -> bool:
+    """Whether a geometry is quickly found."""
+    from rdkit import Chem
+    from rdkit.Chem import rdDistGeom
+    from rdkit.rdBase import BlockLogs
+
+    options: Any = rdDistGeom.ETKDGv3()
+    options.randomSeed, options.maxIterations, options.useRandomCoords = 1, QUICK_ATTEMPTS, True
+    with BlockLogs():
+        return rdDistGeom.EmbedMolecule(Chem.AddHs(isomer), options) >= 0
+
+
 def _embedded(graph: Any, name: str, seed: int) -> Any:
     """With the geometry of lowest MMFF94 energy of a few that ETKDG makes."""
     from rdkit.Chem import Conformer, rdDistGeom
@@ -228,7 +246,7 @@ def _embedded(graph: Any, name: str, seed: int) -> Any:
     from rdkit.rdBase import BlockLogs
 
     options: Any = rdDistGeom.ETKDGv3()
-    options.randomSeed = seed + 1
+    options.randomSeed = (seed + 1) % (2**31 - 1)  # RDKit's is a signed number of 32 bits, negative ones are no seed
     with BlockLogs():
         found = list(rdDistGeom.EmbedMultipleConfs(graph, EMBEDDINGS, options))
         if not found:
@@ -308,12 +326,23 @@ def _rotor(graph: Any, left: int, right: int) -> Rotor:
 
     def fold(atom: int) -> int:
         found = [ranks[other] for other in _around(graph, atom) if other not in row]
-        return len(found) if len(set(found)) == 1 and graph.GetAtomWithIdx(atom).GetDegree() == len(found) + 1 else 1
+        if len(set(found)) > 1 or graph.GetAtomWithIdx(atom).GetDegree() != len(found) + 1:
+            return 1
+        # two alike upon a pyramid, as in amines, are half a turn from nothing
+        return 1 if len(found) == 2 and not _is_flat(graph, atom) else len(found)
 
     if len(side(left)) < len(side(right)):
         left, right = right, left
     atoms, moved = (mark(left), left, right, mark(right)), tuple(sorted(side(right)))
     return Rotor(atoms, moved, max(fold(left), fold(right)))
+
+
+def _is_flat(graph: Any, atom: int) -> bool:
+    """Whether an atom with three neighbours lies in their plane: within about 20 degrees."""
+    places = graph.GetConformer().GetPositions()
+    one, two, three = (places[other] - places[atom] for other in _around(graph, atom))
+    volume = np.dot(one, np.cross(two, three))
+    return bool(abs(volume) < FLAT * np.linalg.norm(one) * np.linalg.norm(two) * np.linalg.norm(three))
 
 
 def _volumes(positions: Float[np.ndarray, "B N 3"], centres: Int[np.ndarray, "C 4"]) -> Float[np.ndarray, "B C"]:

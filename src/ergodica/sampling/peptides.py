@@ -66,7 +66,7 @@ def read_peptide(structure: str | Path, system: str | Path) -> Peptide:
         return _two_state(structure, system)
     if not structure.is_file():
         raise InputError(f"There is no file '{structure}'.")
-    text = structure.read_text(errors="replace")
+    text = first_model(structure.read_text(errors="replace"))
     try:
         atoms: Any = read(io.StringIO(text), format="proteindatabank")
     except (ValueError, KeyError, IndexError) as error:
@@ -141,6 +141,15 @@ def _mdtraj(path: Path, peptide: Peptide) -> Float[np.ndarray, "S N 3"]:
         top.write(peptide.text)
         top.flush()
         return 10 * mdtraj.load(str(path), top=top.name).xyz
+
+
+def first_model(text: str) -> str:
+    """A PDB file of one model alone, and the bonds that stand at its end."""
+    rows = text.splitlines()
+    end = next((number for number, row in enumerate(rows) if row.startswith("ENDMDL")), len(rows))
+    kept = [row for row in rows[:end] if not row.startswith(("MODEL", "END"))]
+    bonds = [row for row in rows[end:] if row.startswith("CONECT")]
+    return "\n".join([*kept, *bonds, "END", ""])
 
 
 def atom_names(text: str) -> list[tuple[str, str]]:

@@ -38,9 +38,7 @@ class Frame:
     @property
     def momenta(self) -> Float[np.ndarray, "N 3"]:
         """In ASE's units."""
-        from ase.data import atomic_masses
-
-        return atomic_masses[self.system.numbers][:, None] * self.velocities / FS
+        return self.system.masses[:, None] * self.velocities / FS
 
     def to_ase(self) -> Atoms:
         """With momenta, and step and time_fs in `info`."""

@@ -95,11 +95,9 @@ class HDF5Writer:
 
 def _row(frame: Frame) -> dict[str, np.ndarray]:
     """What the file keeps of a frame."""
-    from ase.data import atomic_masses
-
     system = frame.system
     turn = _standard(system)
-    kinetic = 0.5 * float((frame.momenta**2 / atomic_masses[system.numbers][:, None]).sum())
+    kinetic = 0.5 * float((frame.momenta**2 / system.masses[:, None]).sum())
     row: dict[str, Any] = {
         "coordinates": np.float32(0.1 * system.positions @ turn),
         "velocities": np.float32(100.0 * frame.velocities @ turn),

@@ -139,14 +139,19 @@ class _TextWriter:
 
 
 class _AseWriter:
-    """ASE's binary format, which can't be shortened: frames that are there already are passed over. Marks count."""
+    """ASE's binary format, which is copied where it is to be shortened. Marks count frames."""
 
     def __init__(self, path: Path, mark: int | None) -> None:
         from ase.io.trajectory import Trajectory
 
         held = 0 if mark is None else self._length(path)
         require_length(path, held, mark or 0)
-        self._ahead = held - (mark or 0)
+        if mark is not None and held > mark:
+            part = path.with_name(f".{path.name}.part")
+            with Trajectory(path) as old, Trajectory(part, "w") as new:
+                for number in range(mark):
+                    new.write(old[number])
+            part.replace(path)
         self._count = mark or 0
         self._file: Any = Trajectory(path, "w" if mark is None else "a")
 
@@ -164,10 +169,7 @@ class _AseWriter:
 
     def write(self, frame: Frame) -> None:
         self._count += 1
-        if self._ahead:
-            self._ahead -= 1
-        else:
-            self._file.write(frame.to_ase())
+        self._file.write(frame.to_ase())
 
     def mark(self) -> int:
         return self._count

@@ -44,7 +44,8 @@ class Langevin:
         momenta = kept * motion.momenta + width[:, None] * noise
         if not self.fix_com:
             return momenta
-        velocity = matter.sums(momenta) / matter.sums(matter.masses)[:, None]
+        rests = matter.freedom < 3 * matter.sums(matter.free) - 0.5  # fixed atoms hold the others as it is
+        velocity = jnp.where(rests, 1 / matter.sums(matter.masses), 0.0)[:, None] * matter.sums(momenta)
         return momenta - matter.masses[:, None] * velocity[matter.system]
 
     def conserved(self, motion: Motion, matter: Matter, bath: Thermostat) -> Float[Array, " B"]:

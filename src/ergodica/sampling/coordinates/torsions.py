@@ -158,8 +158,11 @@ def rigid_energy(molecule: Molecule, variant: Variant = "MMFF94", dtype: type = 
     torsions, field = rigid_rotors(molecule), mmff94(molecule, variant)
     moved = np.asarray(torsions.moved)
     changed = np.any(changes(moved, np.asarray(torsions.atoms)[:, 1:3]), axis=0, keepdims=True)[0]
-    turning, still = _parted(field.torsions, changed, (0, 3))
-    apart, fixed = _parted(field.pairs, changed, (0, 1))
+    axes = {frozenset(row[1:3].tolist()) for row in np.asarray(torsions.atoms)}
+    # atoms in the row of a triple bond lie on its axis: what ends on them doesn't turn, though the other end moves
+    about = np.array([frozenset(row[1:3].tolist()) in axes for row in np.asarray(field.torsions.atoms)], bool)
+    turning, still = _parted(field.torsions, _joins(changed, field.torsions, (0, 3)) & about)
+    apart, fixed = _parted(field.pairs, _joins(changed, field.pairs, (0, 1)))
     rest = replace(field, torsions=still, pairs=fixed)
     senses: Any = moved[:, apart.atoms[:, 1]].astype(float) - moved[:, apart.atoms[:, 0]]
     harmonics, constant = _harmonics(torsions, turning)
@@ -221,10 +224,14 @@ def turned(
     return places[np.searchsorted(wanted, used)]
 
 
-def _parted(terms: Terms, chosen: Bool[np.ndarray, "N N"], ends: tuple[int, int]) -> tuple[Terms, Terms]:
-    """The terms whose ends are a chosen pair, and the others."""
+def _joins(chosen: Bool[np.ndarray, "N N"], terms: Terms, ends: tuple[int, int]) -> Bool[np.ndarray, " K"]:
+    """Whether a term's ends are a chosen pair."""
     atoms = np.asarray(terms.atoms)
-    kept = chosen[atoms[:, ends[0]], atoms[:, ends[1]]]
+    return chosen[atoms[:, ends[0]], atoms[:, ends[1]]]
+
+
+def _parted(terms: Terms, kept: Bool[np.ndarray, " K"]) -> tuple[Terms, Terms]:
+    """The terms that are kept, and the others."""
     return Terms(terms.atoms[kept], terms.values[kept]), Terms(terms.atoms[~kept], terms.values[~kept])
 
 

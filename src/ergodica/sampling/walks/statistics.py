@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
-__all__ = ["FOLDED", "MIXED", "error_of_mean", "judged"]
+__all__ = ["FOLDED", "MIXED", "error_of_log_ratio", "error_of_mean", "judged"]
 
 MIXED = 1.05
 """R̂ below which ladders are taken to agree."""
@@ -35,3 +35,19 @@ def error_of_mean(
     part = np.bincount(walker, weights * values, ladders)
     without = (part.sum() - part) / (mass.sum() - mass)
     return float(np.sqrt((ladders - 1) / ladders * np.sum((without - without.mean()) ** 2)))
+
+
+def error_of_log_ratio(
+    one: Bool[np.ndarray, " N"],
+    other: Bool[np.ndarray, " N"],
+    weights: Float[np.ndarray, " N"],
+    walker: Int[np.ndarray, " N"],
+) -> float:
+    """Of the logarithm of one share over another, jackknife over independent ladders; infinite if one holds a share."""
+    ladders = walker.max() + 1
+    parts = np.stack([np.bincount(walker, weights * member, ladders) for member in (one, other)])
+    without = parts.sum(axis=1, keepdims=True) - parts
+    if (without <= 0).any():
+        return float("inf")
+    logs = np.log(without[0] / without[1])
+    return float(np.sqrt((ladders - 1) / ladders * np.sum((logs - logs.mean()) ** 2)))
