@@ -6,17 +6,14 @@ python examples/dft/as_structures.py ethanol-train.h5@0:316 ethanol-train.xyz
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
-from ergodica.archives import parse_slice
 from ergodica.dft.labels.file import read_labels
 from ergodica.files import write_structures
 
 
 def main(labels: str, output: str) -> None:
     """Write them."""
-    name, _, selection = labels.partition("@")
-    conformers = read_labels(name, parse_slice(selection, Path(name))) if selection else read_labels(name)
+    conformers = read_labels(labels)
     write_structures(output, [one.system for one in conformers])
     print(f"{len(conformers)} structures")
 

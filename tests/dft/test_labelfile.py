@@ -35,6 +35,7 @@ def test_what_goes_in_comes_out_and_goes_on(tmp_path) -> None:
             np.testing.assert_allclose(getattr(back.second, name), values, rtol=1e-6, atol=1e-6)
     assert [len(one.system) for one in read_labels(path, slice(1, None))] == [2, 2]
     assert [one.energy for one in read_labels(path, slice(None, None, -1))] == [one.energy for one in found[::-1]]
+    assert [one.energy for one in read_labels(f"{path}@1:")] == [one.energy for one in found[1:]]
 
 
 def test_files_of_before_have_no_second_derivatives_and_go_on(tmp_path) -> None:

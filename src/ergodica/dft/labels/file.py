@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from ergodica.archives import parse_slice
 from ergodica.dft.gaussians.basis import DensityBasis
 from ergodica.dft.labels.conformer import Conformer, DensityLabels, LabelOptions
 from ergodica.dft.labels.second_order import SecondOrder
@@ -115,16 +116,20 @@ class LabelFile:
         self.keys.add(key)
 
 
-def read_labels(path: str | Path, selection: slice = slice(None)) -> list[Conformer]:
+def read_labels(path: str | Path, selection: slice | None = None) -> list[Conformer]:
     """Conformers of a label file.
 
     Args:
-        path: the file; it may be in the making.
-        selection: which of them.
+        path: the file; it may be in the making. A selection may follow its name: "water.h5@0:200".
+        selection: which of them, if the name does not say.
 
     Raises:
         InputError: the file is missing, damaged or of another kind, or nothing is selected.
     """
+    name, at, chosen = str(path).rpartition("@")
+    if selection is None and at and name and not Path(path).exists():
+        path, selection = name, parse_slice(chosen, Path(name))
+    selection = slice(None) if selection is None else selection
     rows = _rows(Path(path), None, selection)
     found = [_conformer(row, f"{Path(path).name} conformer {number}") for number, (_, row) in rows.items()]
     if not found:

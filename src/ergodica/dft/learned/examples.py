@@ -135,6 +135,8 @@ def _example(config: FunctionalConfig, conformer: Conformer) -> Example:
     normal /= np.linalg.norm(normal)
     response = np.sum((natural - natural[0]) * (gradient - gradient[0]), axis=1)
     curvature, spread = _second_order(conformer.second, config.target, frame, normal)
+    # A⁻¹ d, as in `polarity`, by the curvature as it is
+    answer = np.zeros_like(frame.moments) if spread is None else spread @ (spread.T @ frame.moments)
     return Example(
         species=species,
         positions=positions,
@@ -149,8 +151,8 @@ def _example(config: FunctionalConfig, conformer: Conformer) -> Example:
         nuclear=conformer.gradient - frame.rest,
         curvature=curvature,
         spread=spread,
-        polarity=np.zeros((len(normal), 3)),  # neither is known before the reference
-        polarisability=1.0,
+        polarity=answer,
+        polarisability=float(np.sum(answer * frame.moments)) / 3,
     )
 
 
@@ -160,6 +162,7 @@ class _Frame(NamedTuple):
     root: Float[Array, "F F"]
     inverse_root: Float[Array, "F F"]
     repulsion: Float[Array, "F F"]
+    moments: Float[Array, "F 3"]
     around: Float[Array, "N M C"]
     jacobian: Float[Array, "F N 3"]
     rest: Float[Array, "N 3"]
@@ -182,7 +185,8 @@ def _frame(
     place = geometry(config.layout, config.network.radial, jnp.asarray(species), jnp.ones(len(species)), positions)
     around, jacobian = surroundings(config.layout, place), jacobian.T.reshape(-1, *positions.shape)
     root, inverse = natural[0].rows[0], natural[0].inverse_rows[0]
-    return _Frame(root, inverse, inverse @ integrals.coulomb(basis, positions) @ inverse, around, jacobian, rest)
+    repulsion = inverse @ integrals.coulomb(basis, positions) @ inverse
+    return _Frame(root, inverse, repulsion, inverse @ integrals.dipoles(basis, positions), around, jacobian, rest)
 
 
 def _second_order(
@@ -289,7 +293,9 @@ def _fitted(functional: LearnedFunctional, found: Sequence[Example]) -> list[tup
     return _side_by_side(labels, found, _kinds(found))
 
 
-def _polarity(functional: LearnedFunctional, one: Example) -> tuple[np.ndarray, np.ndarray]:
+def _polarity(functional: LearnedFunctional, one: Example) -> tuple[np.ndarray, Any]:
+    if one.spread is not None:
+        return one.polarity, one.polarisability
     basis = DensityBasis.of(np.array(functional.config.layout.elements)[one.species])
     return jax.device_get(polarity(basis, functional.config.layout, one.positions, functional.reference.curvature))
 
@@ -300,8 +306,9 @@ def polarity(
 ) -> tuple[Float[Array, "F 3"], Float[Array, ""]]:
     """A⁻¹ d in the plane of N electrons, with d the moments of the functions and A the curvature of the whole energy.
 
-    A is the reference's curvature and the Coulomb repulsion: to first order an error δg of the gradient changes the
-    dipole moment of the minimum by d·A⁻¹ δg, and d·A⁻¹ d is the polarisability, whose mean of directions comes second.
+    A is the reference's curvature and the Coulomb repulsion, for want of second derivatives: to first order an error δg
+    of the gradient changes the dipole moment of the minimum by d·A⁻¹ δg, and d·A⁻¹ d is the polarisability, whose mean
+    of directions comes second.
     """
     molecule = make_molecule(basis, positions)
     index, species = index_table(layout, basis), jnp.asarray(layout.species(np.array(basis.numbers)))

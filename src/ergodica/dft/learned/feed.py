@@ -16,6 +16,9 @@ from ergodica.training.data import Chunk, stacked
 
 __all__ = ["DensityBatch", "DensityTargets", "ExampleFeed"]
 
+NEAR = 0.5
+"""Share of random moves by which every direction costs as much energy."""
+
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
@@ -79,9 +82,10 @@ class ExampleFeed:
 
     Many directions of q hardly change in any label, because the orbitals can't follow a potential there. A network is
     free to curve downwards along them, and a minimiser would find out. So all densities but the first are moved at
-    random, so that every direction costs as much energy; their labels follow to second order by the curvature at the
-    ground state. Where that is not known moves are alike in all directions, labels follow to first order, and the
-    curvature is left to the reference, which is stiff in such directions.
+    random: some so that every direction costs as much energy, others as far in all directions, which keeps the network
+    from falling where it is stiff. Labels follow to second order by the curvature at the ground state. Where that is
+    not known all moves are of the second kind, labels follow to first order, and the curvature is left to the
+    reference, which is stiff in such directions.
 
     Attributes:
         examples: conformers.
@@ -89,7 +93,7 @@ class ExampleFeed:
         densities: of each, the ground state among them; 0 takes all.
         length: batches of a chunk.
         devices: batches of a step.
-        noise: standard deviation of the random moves, √Hartree in each direction (alike ones: of the coefficients).
+        noise: standard deviation of the random moves: of coefficients, or √Hartree where energies are alike.
         focus: distance from the ground state, √Hartree, at which a density counts half; 0 counts all alike.
     """
 
@@ -140,10 +144,15 @@ class ExampleFeed:
 
     def _moves(self, one: Example, draw: Draw) -> Float[np.ndarray, "S F"]:
         """Random moves of drawn labels."""
-        move = np.zeros((len(draw.labels), len(one.normal)))
-        if draw.seed is not None and self.noise:
-            move[1:] = self.noise * np.random.default_rng(draw.seed).normal(size=move[1:].shape)
-        return move if one.spread is None else move @ one.spread.T
+        move = np.zeros((len(draw.labels), len(one.normal)), np.float32)
+        if draw.seed is None or not self.noise:
+            return move
+        random = np.random.default_rng(draw.seed)
+        move[1:] = self.noise * random.normal(size=move[1:].shape)
+        if one.spread is not None:
+            near = random.random(len(move)) < NEAR
+            move[near] = move[near] @ one.spread.T
+        return move
 
     def _batch(self, members: Sequence[Draw | None]) -> tuple[DensityBatch, DensityTargets]:
         filler = Draw(0, np.zeros(self._sizes[2], int), None)

@@ -122,14 +122,9 @@ def train_functional(
 
 
 def _read(files: Sequence[str]) -> list[Conformer]:
-    from ergodica.archives import parse_slice
     from ergodica.dft.labels.file import read_labels
 
-    found = []
-    for file in files:
-        name, at, selection = file.rpartition("@")
-        found += read_labels(name, parse_slice(selection, Path(name))) if at and name else read_labels(file)
-    return found
+    return [conformer for file in files for conformer in read_labels(file)]
 
 
 class Errors(NamedTuple):
