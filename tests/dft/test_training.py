@@ -60,6 +60,18 @@ def test_a_quadratic_functional_is_found_without_a_network() -> None:
     assert np.mean([one.gradient**2 for one in left]) < 0.01 * np.mean([one.gradient**2 for one in found])
 
 
+def test_molecules_of_several_sizes_are_prepared_as_alone() -> None:
+    config = FunctionalConfig(("H", "O"), network=NetworkConfig(8, 4, 1, 2, Radial(6.0, 4)))
+    found = examples([*conformers(2), *conformers(2, 3, (1, 8))], config)
+    reference = fit_reference(found, config)
+    together = less_reference(found, reference, config)
+    alone = [less_reference([one], reference, config)[0] for one in found]
+    assert len({len(one.normal) for one in together}) == 2
+    for one, other in zip(together, alone, strict=True):
+        for name in ("energy", "gradient", "nuclear", "curvature"):
+            np.testing.assert_allclose(getattr(one, name), getattr(other, name), atol=1e-9)
+
+
 def test_labels_of_moved_densities_follow_to_second_order() -> None:
     """The toy is quadratic, so that labels by its curvature are those of the moved density itself."""
     config = FunctionalConfig(("H",), network=NetworkConfig(8, 4, 1, 2, Radial(6.0, 4)))

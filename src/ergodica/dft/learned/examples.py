@@ -285,12 +285,28 @@ def _kinds(found: Sequence[Example]) -> list[bytes]:
 
 
 def _fitted(functional: LearnedFunctional, found: Sequence[Example]) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """What `_reference_labels` gives."""
-
-    def labels(one: Example) -> Any:
-        return jax.device_get(_reference_labels(functional, one.species, one.positions, one.index, one.natural))
-
-    return _side_by_side(labels, found, _kinds(found))
+    """What `_reference_labels` gives, by one program for molecules of all sizes."""
+    atoms, size = max(len(one.species) for one in found), max(len(one.normal) for one in found)
+    count = max(len(one.natural) for one in found)
+    given = []
+    for one in found:
+        extra, rest = atoms - len(one.species), size - len(one.normal)
+        index = np.where(one.index == len(one.normal), size, one.index)
+        given.append(
+            (
+                np.pad(one.species, (0, extra)),
+                np.pad(np.ones(len(one.species)), (0, extra)),
+                np.pad(one.positions, ((0, extra), (0, 0))),
+                np.pad(index, ((0, extra), (0, 0), (0, 0)), constant_values=size),
+                np.pad(one.natural, ((0, count - len(one.natural)), (0, rest))),
+            )
+        )
+    with jax.enable_x64(True):
+        padded = [jax.device_get(_reference_labels(functional, *arrays)) for arrays in given]
+    return [
+        (energy[: len(one.natural)], slope[: len(one.natural), : len(one.normal)], pull[: len(one.species)])
+        for one, (energy, slope, pull) in zip(found, padded, strict=True)
+    ]
 
 
 def _polarity(functional: LearnedFunctional, one: Example) -> tuple[np.ndarray, Any]:
@@ -329,12 +345,17 @@ def polarity(
 
 @jax.jit
 def _reference_labels(
-    functional: LearnedFunctional, species: Array, positions: Array, index: Array, natural: Float[Array, "L F"]
+    functional: LearnedFunctional,
+    species: Array,
+    valid: Array,
+    positions: Array,
+    index: Array,
+    natural: Float[Array, "L F"],
 ) -> tuple[Array, Array, Array]:
     """Energies and gradients of the labels, and the derivative of the first by the nuclei at fixed q."""
 
     def energy(q: Float[Array, " F"], places: Float[Array, "N 3"]) -> Float[Array, ""]:
-        return jnp.sum(functional.fitted(species, jnp.ones(len(species)), places, tabulated(q, index)))
+        return jnp.sum(functional.fitted(species, valid, places, tabulated(q, index)))
 
     values, slopes = jax.vmap(jax.value_and_grad(energy), (0, None))(natural, positions)
     return values, slopes, jax.grad(energy, argnums=1)(natural[0], positions)
