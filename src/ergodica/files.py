@@ -313,7 +313,7 @@ def _require(system: System, needs: Sequence[str], here: Sequence[str]) -> None:
             raise InputError(f"{system.name}: the label '{need}' is not a finite number.")
         stem = need.rstrip("s") if need == "forces" else need
         alike = [key for key in here if stem in key.lower() and key not in ("energy", "forces", "stress")]
-        hint = f"; '{alike[0]}' looks like it: say so by {need}_key (--{need}-key {alike[0]})" if alike else ""
+        hint = f"; '{alike[0]}' looks like it: say {need}_key='{alike[0]}' (--{need}-key)" if alike else ""
         raise InputError(f"{system.name} has no {need}, which is needed here{hint}.")
 
 

@@ -62,7 +62,7 @@ def test_a_quadratic_functional_is_found_without_a_network() -> None:
 
 def test_molecules_of_several_sizes_are_prepared_as_alone() -> None:
     config = FunctionalConfig(("H", "O"), network=NetworkConfig(8, 4, 1, 2, Radial(6.0, 4)))
-    found = examples([*conformers(2), *conformers(2, 3, (1, 8))], config)
+    found = examples([*conformers(2), *conformers(2, 3, (1, 8))], config)  # two without oxygen
     reference = fit_reference(found, config)
     together = less_reference(found, reference, config)
     alone = [less_reference([one], reference, config)[0] for one in found]

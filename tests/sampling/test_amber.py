@@ -101,7 +101,7 @@ def test_of_a_file_of_several_models_the_first_counts(tmp_path):
         (tmp_path / f"{number}.pdb").write_text(text)
         found = read_peptide(tmp_path / f"{number}.pdb", xml)
         np.testing.assert_allclose(found.positions, whole.positions, atol=1e-3)
-        assert pdb_bytes(found.text, found.positions[None]).count(b"ATOM") == len(whole.positions)
+        assert pdb_bytes(found.text, found.positions[None]).count(b"HETATM") == len(whole.positions)
 
 
 def test_a_missing_system_is_said(tmp_path):

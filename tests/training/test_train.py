@@ -95,7 +95,7 @@ def test_finetune(learned, tmp_path):
 
 def test_replayed_data_of_another_level_keep_their_own_reference(learned, tmp_path):
     """Energies that nothing but the level of theory changes ask for nothing."""
-    start = config(tmp_path, start=StartOptions(model=str(learned[1].checkpoint)))
+    start = replace(config(tmp_path), start=StartOptions(model=str(learned[1].checkpoint)))
     offsets = {symbol: OFFSETS[symbol] - 50.0 for symbol in OFFSETS}
     task = PotentialTask(start, Splits(toy(6, offsets=offsets), toy(2, offsets=offsets), toy(6)))
     fresh, replayed = np.split(np.array([sample.energy for sample in task.loaders(1)[0].samples]), 2)

@@ -68,13 +68,13 @@ def load_run(path: Path, engine: Engine) -> list[int]:
         was, asked = header["options"].get(key, here["options"][key]), here["options"][key]
         if asked != was:
             raise InputError(f"'{path}' is of a run with {key} {was}, not {asked}: a restart can't change it.")
-    for key, what in (("model", "another model"), ("held", "other fixed atoms or periodic directions")):
-        if header.get(key, here[key]) != here[key]:
-            raise InputError(f"'{path}' is of a run with {what}: give the same again, or begin anew with --overwrite.")
     now = engine.state()
     state, _ = load_tree(path, now)
     if not np.array_equal(state["numbers"], now["numbers"]) or _shapes(state) != _shapes(now):
         raise InputError(f"'{path}' holds other atoms: it belongs to another run.")
+    for key, what in (("model", "another model"), ("held", "other fixed atoms or periodic directions")):
+        if header.get(key, here[key]) != here[key]:
+            raise InputError(f"'{path}' is of a run with {what}: give the same again, or begin anew with --overwrite.")
     engine.resume(state)
     return list(header["marks"])
 

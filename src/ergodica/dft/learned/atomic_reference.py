@@ -152,7 +152,7 @@ def fit_linear(layout: Layout, grounds: Sequence[Ground]) -> Float[np.ndarray, "
                 chosen = ground.species == element
                 a = ground.around[chosen][:, layout.degree == degree].reshape(-1, channels)
                 sums.square += a.T @ a
-                sums.mixed += a.T @ ground.values[chosen][:, layout.degree == degree].reshape(len(a), -1)
+                sums.mixed += a.T @ ground.values[chosen][:, layout.degree == degree].reshape(len(a), layout.width)
                 sums.count += len(a)
             if sums.count:
                 scale = RIDGE * max(np.trace(sums.square) / channels, 1e-300)
