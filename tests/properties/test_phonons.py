@@ -77,6 +77,17 @@ def test_room_temperature_is_told_whatever_the_table_holds(springs):
     assert cold.to_dict()[told] == pytest.approx(springs.to_dict()[told], rel=1e-3)
 
 
+def test_isotopes_vibrate_with_their_own_masses(springs):
+    heavy = bulk("Ar", a=5.3)
+    heavy.set_masses([4 * 39.948])
+    (found,) = phonons(argon(), heavy, supercell=(3, 3, 3), mesh=40, fmax=1e-6, t_step=500)
+    assert found.highest == pytest.approx(0.5 * springs.highest, rel=1e-4)
+    pair = bulk("Ar", a=5.3, cubic=True)
+    pair.set_masses([36.0, 40.0, 40.0, 40.0])
+    with pytest.raises(InputError, match="several masses"):
+        phonons(argon(), pair, supercell=(1, 1, 1), relax="none")
+
+
 def test_atoms_that_do_not_feel_each_other_have_no_phonons():
     with pytest.raises(WorkFailed, match="do not feel each other"):
         phonons(argon(), bulk("Ar", a=60.0), supercell=(1, 1, 1), mesh=20, relax="none")

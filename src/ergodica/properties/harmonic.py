@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from ergodica.dynamics.symmetry import no_symmetry
+from ergodica.errors import InputError
 from ergodica.properties.evaluation import Evaluate
 from ergodica.properties.options import PhononOptions
 from ergodica.system import System
@@ -63,12 +64,25 @@ def displaced(system: System, options: PhononOptions) -> Any:
         if crystal is None:
             raise no_symmetry(system.name, options.symprec)
     lattice, places, numbers = crystal
-    cell = PhonopyAtoms(numbers=numbers, cell=lattice, scaled_positions=places)
+    masses = _masses(system, numbers)
+    cell = PhonopyAtoms(numbers=numbers, cell=lattice, scaled_positions=places, masses=masses)
     multiples = options.supercell or supercell_multiples(np.asarray(lattice), options.length)
     primitive = guess_primitive_matrix(cell, symprec=options.symprec)  # "auto" does the same, and warns of it
     harmonic = phonopy.Phonopy(cell, np.diag(multiples), primitive_matrix=primitive, symprec=options.symprec)
     harmonic.generate_displacements(distance=options.displacement)
     return harmonic
+
+
+def _masses(system: System, numbers: Int[np.ndarray, " N"]) -> list[float] | None:
+    """Of isotopes, in another order of the atoms; None for those of the elements."""
+    if not system.own_masses.size:
+        return None
+    known: dict[int, set[float]] = {}
+    for number, mass in zip(system.numbers.tolist(), system.own_masses.tolist(), strict=True):
+        known.setdefault(number, set()).add(mass)
+    if any(len(masses) > 1 for masses in known.values()):
+        raise InputError(f"{system.name}: atoms of one element have several masses; phonons need one for all of them.")
+    return [min(known[int(number)]) for number in numbers]
 
 
 def supercell_multiples(cell: Float[np.ndarray, "3 3"], length: float) -> tuple[int, int, int]:
