@@ -14,6 +14,7 @@ from ergodica.potentials.potential import EnergyScale, Info, Potential
 from ergodica.prediction import predict
 from ergodica.system import Labels
 from ergodica.training import Splits, finetune, train
+from ergodica.training.finetune import level_of_theory
 from ergodica.training.options import LossOptions, OptimizerOptions, RunOptions, StartOptions, parse_config
 from ergodica.training.splits import hold_out
 from ergodica.training.task import PotentialTask
@@ -82,6 +83,7 @@ def test_finetune(learned, tmp_path):
         learning_rate=1e-5,
     )
     assert result.steps == 2 * 5  # six structures and half as many replayed, in pairs
+    assert result.potential.info.level_of_theory == "unknown"  # nothing says that it is that of before
     old, new = learned[1].potential, result.potential
     change = {s: new.energy_scale.reference[s] - old.energy_scale.reference[s] for s in shift}
     assert change == pytest.approx(shift, abs=0.1)
@@ -102,12 +104,10 @@ def test_replayed_data_of_another_level_keep_their_own_reference(learned, tmp_pa
     np.testing.assert_allclose(replayed, fresh, atol=1e-3)
 
 
-def test_a_finetuned_model_says_of_which_level_of_theory_its_data_were(learned, tmp_path):
-    def tuned(name, level):
-        data = [replace(one, labels=replace(one.labels, level_of_theory=level)) for one in toy(4)]
-        return finetune(learned[1].checkpoint, data, output=tmp_path / name, epochs=1).potential.info.level_of_theory
-
-    assert tuned("scan", "SCAN") == "SCAN" and tuned("none", "") == "unknown"
+def test_the_card_says_the_level_of_theory_that_all_labels_say():
+    told = [replace(one, labels=replace(one.labels, level_of_theory="SCAN")) for one in toy(2)]
+    assert level_of_theory(told) == "SCAN"
+    assert level_of_theory([*told, *toy(1)]) == level_of_theory(toy(1)) == "unknown"
 
 
 @pytest.mark.parametrize(

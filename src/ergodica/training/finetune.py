@@ -24,7 +24,7 @@ from ergodica.training.splits import Splits, hold_out
 if TYPE_CHECKING:
     from ase import Atoms
 
-__all__ = ["finetune"]
+__all__ = ["finetune", "level_of_theory"]
 
 
 def finetune(  # noqa: PLR0913  one parameter an option
@@ -95,7 +95,7 @@ def finetune(  # noqa: PLR0913  one parameter an option
         info=replace(
             start.info,
             name=new_name,
-            level_of_theory=_level_of_theory(fitted),
+            level_of_theory=level_of_theory(fitted),
             training_data=f"{start.info.training_data}; then {len(fitted)} structures",
             errors={},
             notes=f"Fine-tuned from {name}.",
@@ -106,7 +106,7 @@ def finetune(  # noqa: PLR0913  one parameter an option
     return train(config, splits, resume=resume, overwrite=overwrite, report=report)
 
 
-def _level_of_theory(systems: Sequence[System]) -> str:
-    """What the labels say, where all say the same."""
+def level_of_theory(systems: Sequence[System]) -> str:
+    """What the labels of all structures say, "unknown" where they differ or say nothing."""
     told = {system.labels.level_of_theory for system in systems}
     return (told.pop() or "unknown") if len(told) == 1 else "unknown"
