@@ -11,7 +11,7 @@ import hashlib
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -139,7 +139,7 @@ class Potential:
         """Number of parameters."""
         return sum(int(np.size(leaf)) for leaf in jax.tree.leaves(self.params))
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """A hash of all that its energies depend on."""
         found = hashlib.sha256(repr((self.config, self.energy_scale)).encode())
