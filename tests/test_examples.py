@@ -43,6 +43,7 @@ def test_readme_computes_properties_of_crystals(capsys):
     assert fit.startswith("EosFit(") and 7 < float(highest) < 9  # THz, copper
 
 
+@pytest.mark.slow
 def test_demo_writes_one_page(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["demo.py", "-o", str(tmp_path), "--steps", "40"])
     runpy.run_path(str(ROOT / "examples" / "demo.py"), run_name="__main__")

@@ -83,7 +83,7 @@ def test_forces_are_the_gradient_of_the_mean_energy(ensemble, systems):
         assert here.forces[atom, axis] == pytest.approx((down.energy - up.energy) / (2 * step), abs=2e-6)
 
 
-@pytest.mark.parametrize("kind", ["visnet", "m3gnet", "geoformer"])
+@pytest.mark.parametrize("kind", ["visnet", pytest.param("m3gnet", marks=pytest.mark.slow), "geoformer"])
 def test_identical_members_have_no_spread_and_the_members_numbers(kind, systems):
     options = {"visnet": SIZE, "m3gnet": {"units": 4, "blocks": 1, "threebody_cutoff": 2.4}}
     one = small_potential(0, kind, **options.get(kind, SIZE))

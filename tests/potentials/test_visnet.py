@@ -22,6 +22,7 @@ from tests.helpers.small import CUTOFF, evaluate, random_crystal, random_molecul
 pytestmark = pytest.mark.usefixtures("x64")
 
 
+@pytest.mark.slow
 def test_published_form_jumps_at_the_cutoff():
     """The bias of s_proj leaves a message at the cut-off; if this passed the test above, that test would be blind."""
     energy, forces = crossing(small_potential(3, **VISNETS[3]), CUTOFF)

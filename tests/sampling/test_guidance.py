@@ -87,6 +87,7 @@ def test_restrained_dihedral_angles_are_those_of_quadrature(sampler, chain):
     assert mean == pytest.approx(np.trapezoid(wished * np.sin(turn), turn) / np.trapezoid(wished, turn), abs=0.05)
 
 
+@pytest.mark.slow
 def test_two_restraints_hold_together(sampler):
     wishes = [read_restraint(text, 4) for text in ("dihedral:0,1,2,3=-90,20", "angle:0,1,2=108,4")]
     found = draw_peptide(sampler, 256, seed=4, steps=12, toward=wishes)

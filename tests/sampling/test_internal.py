@@ -95,6 +95,7 @@ def test_distant_pairs_are_more_than_three_bonds_apart(peptide):
     assert {*zip(*distant(peptide.plan), strict=True)} == {*zip(*expected, strict=True)}
 
 
+@pytest.mark.slow
 def test_networks_that_see_distances_are_finite_at_any_noise(peptide, shaken):
     chart = chart_of(peptide.plan, shaken)
     config = replace(SMALL, distances=True)

@@ -134,7 +134,7 @@ def test_energy_is_linear_in_the_last_layer(kind, labelled):
         np.testing.assert_allclose(found.forces, factor * normal.forces, atol=1e-4)
 
 
-@pytest.mark.parametrize("kind", ["visnet", "m3gnet"])
+@pytest.mark.parametrize("kind", ["visnet", pytest.param("m3gnet", marks=pytest.mark.slow)])
 def test_features_are_derivatives_with_respect_to_the_last_layer(kind, members, labelled):
     """The Gauss-Newton matrix of one structure, from finite differences of energy and forces."""
     core = {"units": 4, "blocks": 1, "threebody_cutoff": 2.4, "core": True}  # which no layer has a part in

@@ -54,6 +54,7 @@ def test_members_learn_as_if_alone(tmp_path):
     assert not np.allclose(kernel[0], kernel[1], atol=1e-2) and not np.allclose(kernel, before, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_validation_is_of_the_mean(trained):
     result = trained[1]
     data = splits().validation

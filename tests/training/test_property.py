@@ -55,6 +55,7 @@ def learnt(trunk, tmp_path_factory):
     return finetune(trunk, told(24), output=output, learn=learn, epochs=60, learning_rate=1e-2, batch_size=6)
 
 
+@pytest.mark.slow
 def test_property_is_learnt_and_kept_in_the_model_file(learnt):
     potential = load_model(learnt.checkpoint)
     assert isinstance(potential.config, PropertyConfig) and potential.config.unit == "%"
@@ -90,9 +91,12 @@ def test_trunk_is_kept_but_for_its_last_layer(trunk):
     assert fresh.config == PropertyConfig(MODEL, KEY)
 
 
-def test_bad_properties(learnt, trunk, tmp_path):
-    systems = told(6)
+def test_bad_properties(trunk, tmp_path):
+    systems, path = told(6), tmp_path / "carbon.safetensors"
     run = {"output": tmp_path / "run", "epochs": 1}
+    options = begun(trunk)
+    potential = starting_potential(options, with_property(systems, options.learn))
+    save_model(path, potential)
     with pytest.raises(InputError, match="has no 'gap'; it holds"):
         finetune(trunk, systems, learn=PropertyOptions("gap"), **run)
     broken = [replace(s, info={KEY: value}) for s, value in zip(systems, ("soft", float("nan")), strict=False)]
@@ -102,10 +106,10 @@ def test_bad_properties(learnt, trunk, tmp_path):
         with_property(broken[1:], PropertyOptions(KEY))
     named = [replace(s, info={"gap": 1.0}) for s in systems]
     with pytest.raises(InputError, match="predicts 'carbon': it can't become 'gap'"):
-        finetune(learnt.checkpoint, named, learn=PropertyOptions("gap"), **run)
+        finetune(path, named, learn=PropertyOptions("gap"), **run)
     with pytest.raises(InputError, match="can't be called 'energy'"):
         PropertyConfig(MODEL, "energy")
     with pytest.raises(InputError, match="single models that predict energies"):
         EnsembleConfig(PropertyConfig(MODEL, KEY), 2)
     with pytest.raises(InputError, match="predicts 'carbon', not energies"):
-        Calculator(learnt.potential)
+        Calculator(potential)

@@ -59,6 +59,7 @@ def test_reported_errors_are_those_of_the_model(learned):
     assert energy == pytest.approx(learned[1].validation["energy_mae_eV"], rel=1e-3)
 
 
+@pytest.mark.slow
 def test_plateau_and_early_end(tmp_path):
     start = config(tmp_path, epochs=20, patience=3)
     frozen = replace(start.optimizer, learning_rate=1e-30, min_learning_rate=0.0, plateau_patience=1)
