@@ -22,6 +22,7 @@ from ergodica.dft.learned.network import NetworkConfig
 from ergodica.dft.learned.training import (
     KIND,
     DensityData,
+    FunctionalTask,
     FunctionalTraining,
     train_functional,
 )
@@ -120,6 +121,19 @@ def test_the_dipole_moment_answers_to_the_gradient_as_the_minimum_does() -> None
     np.testing.assert_allclose(-slope @ found, moved @ moments, atol=1e-8)
     fields = np.linalg.solve(system, np.vstack([moments, np.zeros((1, 3))]))[:-1]
     assert polarisability == pytest.approx(np.trace(moments.T @ fields) / 3)
+
+
+def test_energies_of_what_is_saved_are_level(tmp_path) -> None:
+    """Validation energies that are all of them higher raise the functional's constants, and nothing else."""
+    task = FunctionalTask(configuration("", tmp_path), conformers(6), conformers(10)[6:])
+    kept = []
+    for _ in range(2):
+        task.save(tmp_path / "model.safetensors", task.params, {})
+        kept.append(load_functional(tmp_path / "model.safetensors")[0])
+        task.checked = [replace(one, energy=one.energy + 0.3) for one in task.checked]
+    raised = np.asarray(kept[1].reference.energy - kept[0].reference.energy)
+    np.testing.assert_allclose(raised[0, -1], 0.15 * 16 / 17, atol=1e-5)  # of two atoms; four rows and the ridge
+    assert not raised[:, :-1].any()
 
 
 @pytest.mark.slow

@@ -139,6 +139,11 @@ class ExampleFeed:
         batches = [planned[start : start + self.batch_size] for start in range(0, len(planned), self.batch_size)]
         return stacked([self._batch(batch) for batch in batches], self.length, self.devices)  # type: ignore[misc]
 
+    def row(self, number: int) -> tuple[DensityBatch, DensityTargets]:
+        """One conformer's ground state, not moved: a batch without its first axis."""
+        draw = Draw(number, np.zeros(1, int), None)
+        return jax.tree.map(_single, self._row(draw, 1.0))
+
     def _share(self, distance: Float[np.ndarray, " S"]) -> Float[np.ndarray, " S"]:
         return 1 / (1 + distance / self.focus) if self.focus else np.ones(len(distance))
 

@@ -173,6 +173,7 @@ class FunctionalTask:
         self.params = jax.tree.map(np.asarray, self.functional.network)
         self.trainable = jax.tree.map(lambda _: 1.0, self.params)
         self.single = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), self.functional)
+        self._heights = jax.jit(self._height)
 
     def loaders(self, devices: int) -> tuple[ExampleFeed, ExampleFeed]:
         """Batches to train on and to validate with."""
@@ -240,10 +241,37 @@ class FunctionalTask:
         }
 
     def save(self, path: Path, params: Any, errors: dict[str, float]) -> None:
-        """Write the functional with its card."""
-        info = self.config.info
+        """Write the functional with its card, its energies levelled."""
+        info, reference = self.config.info, self.functional.reference
         card = replace(info, elements=self.functional.config.elements, errors={**info.errors, **errors})
-        save_functional(path, replace(self.functional, network=params), card)
+        constants = jnp.asarray(reference.energy).at[:, -1].add(-self._excess(params))
+        levelled = replace(reference, energy=constants)
+        save_functional(path, replace(self.functional, network=params, reference=levelled), card)
+
+    def _excess(self, params: Any) -> Float[np.ndarray, " E"]:
+        """Energy by which minima of the conformers to validate with are too high, as a sum over their atoms, Hartree.
+
+        That a minimum lies below the energy of the right density is foreseen: by half of δg·A⁻¹ δg, with δg the
+        gradient that should be zero and A the curvature of the whole energy, or of the reference where it isn't known.
+        """
+        feed = ExampleFeed(self.checked, 1, 1, 1)
+        counts, above = [], []
+        for number, one in enumerate(self.checked):
+            batch, targets = feed.row(number)
+            height, wrong, fall = jax.device_get(self._heights(params, batch, targets))
+            if one.spread is not None:
+                fall = 0.5 * np.sum((wrong[: len(one.normal)] @ one.spread) ** 2)
+            counts.append(np.bincount(one.species, minlength=len(self.functional.config.elements)))
+            above.append(float(height - fall))
+        rows = np.array(counts, float)
+        return np.linalg.solve(rows.T @ rows + np.eye(rows.shape[1]), rows.T @ np.array(above))
+
+    def _height(self, params: Any, one: DensityBatch, targets: DensityTargets) -> tuple[Array, Array, Array]:
+        """Errors of a ground state's energy and gradient, and by how much the latter lowers the minimum."""
+        energy, gradient, _ = _predicted(replace(self.single, network=params), one)
+        wrong = gradient - targets.gradient
+        fall = 0.5 * self._gradient_error(one, targets.normal, wrong)[0] ** 2
+        return (energy - targets.energy)[0], wrong[0], fall
 
     def load(self, path: Path) -> Any:
         """Parameters out of a model file."""
