@@ -16,6 +16,7 @@ from ergodica.dft.natural import (
     find_fragments,
     from_natural,
     make_natural,
+    nuclear_slope,
     to_natural,
 )
 from ergodica.dft.start import atomic_start
@@ -93,3 +94,12 @@ def test_each_function_belongs_to_one_group() -> None:
 
 def _roots(overlap: jax.Array, options: RootOptions) -> Natural:
     return make_natural(overlap, find_fragments(CHAIN, PLACES, options))
+
+
+def test_slopes_by_all_nuclei_are_those_of_the_coordinates() -> None:
+    basis, places = DensityBasis((8, 1, 1)), jnp.asarray([[0.0, 0.0, 0.2], [0.0, 1.5, -0.9], [0.3, -1.4, -0.8]])
+    p = jnp.asarray(np.random.default_rng(5).normal(size=basis.size))
+    natural = make_natural(integrals.overlap(basis, places), find_fragments(basis))
+    expected = jax.jacfwd(lambda at: to_natural(natural, integrals.overlap(basis, at), p))(places)
+    found = nuclear_slope(natural[0], integrals.overlap_slope(basis, places), basis.atom, p)
+    np.testing.assert_allclose(found, expected, atol=1e-11)

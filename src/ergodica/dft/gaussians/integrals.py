@@ -31,7 +31,7 @@ from ergodica.dft.gaussians.basis import DensityBasis, radial_moment
 from ergodica.dft.gaussians.boys import boys
 from ergodica.dft.gaussians.solid_harmonics import couplings, moments, solid_harmonics
 
-__all__ = ["charges", "coulomb", "dipoles", "external", "nuclear_repulsion", "overlap", "quadrupoles"]
+__all__ = ["charges", "coulomb", "dipoles", "external", "nuclear_repulsion", "overlap", "overlap_slope", "quadrupoles"]
 
 
 # ---------------------------------------------------------------------------------------------------------- two centres
@@ -44,10 +44,26 @@ def overlap(basis: DensityBasis, positions: Float[Array, "N 3"]) -> Float[Array,
         basis: of the molecule.
         positions: of the nuclei, Bohr.
     """
-    pairs = _pairs(basis, positions)
+    return _overlap(basis, positions[:, None] - positions)
+
+
+def overlap_slope(basis: DensityBasis, positions: Float[Array, "N 3"]) -> Float[Array, "3 F F"]:
+    """How S_μν changes when the nucleus of μ moves along x, y and z, and that of ν does not, 1/Bohr.
+
+    Args:
+        basis: of the molecule.
+        positions: of the nuclei, Bohr.
+    """
+    apart = 1.0 - jnp.eye(len(positions), dtype=positions.dtype)
+    _, slope = jax.linearize(lambda differences: _overlap(basis, differences), positions[:, None] - positions)
+    return jax.lax.map(lambda axis: slope(apart[:, :, None] * axis), jnp.eye(3, dtype=positions.dtype))
+
+
+def _overlap(basis: DensityBasis, differences: Float[Array, "N N 3"]) -> Float[Array, "F F"]:
+    pairs = _pairs(basis, differences)
     gaussian = pairs.amplitude * jnp.exp(-pairs.x)
     radials = [gaussian * (-1 / pairs.mu) ** k * _laguerre(pairs, k, k) for k in range(basis.highest + 1)]
-    return _matrix(basis, positions, radials)
+    return _matrix(basis, differences, radials)
 
 
 def coulomb(basis: DensityBasis, positions: Float[Array, "N 3"]) -> Float[Array, "F F"]:
@@ -57,11 +73,12 @@ def coulomb(basis: DensityBasis, positions: Float[Array, "N 3"]) -> Float[Array,
         basis: of the molecule.
         positions: of the nuclei, Bohr.
     """
-    pairs = _pairs(basis, positions)
+    differences = positions[:, None] - positions
+    pairs = _pairs(basis, differences)
     amplitude = 2 * pi / pairs.mu * pairs.amplitude
     gaussian = 0.5 * amplitude * jnp.exp(-pairs.x)
     poisson = [gaussian * (-1 / pairs.mu) ** k * _laguerre(pairs, k, k - 1) for k in range(1, basis.highest + 1)]
-    return _matrix(basis, positions, [amplitude * boys(2 * basis.highest, pairs.degree, pairs.x), *poisson])
+    return _matrix(basis, differences, [amplitude * boys(2 * basis.highest, pairs.degree, pairs.x), *poisson])
 
 
 class _Pairs(NamedTuple):
@@ -80,17 +97,17 @@ class _Pairs(NamedTuple):
     degree: Int[Array, "K K"]
 
 
-def _pairs(basis: DensityBasis, positions: Float[Array, "N 3"]) -> _Pairs:
+def _pairs(basis: DensityBasis, differences: Float[Array, "N N 3"]) -> _Pairs:
     shells, degrees = basis.shells, basis.shells.degrees
     constants = (shells.exponents, (-1.0) ** degrees * shells.norms, (-1.0) ** degrees)
-    values = (jnp.asarray(one, positions.dtype) for one in constants)
+    values = (jnp.asarray(one, differences.dtype) for one in constants)
     # behind a barrier, lest the compiler work out constants of shape [K, K], slowly, and store them
     alpha, norms, signs, degrees = jax.lax.optimization_barrier((*values, jnp.asarray(degrees, jnp.int32)))
     total = alpha[:, None] + alpha
     shares = norms[:, None] * (alpha / total) ** degrees[:, None]
     amplitude = signs * shares * shares.T * (pi / total) ** 1.5
     mu = alpha[:, None] * alpha / total
-    square = jnp.sum((positions[:, None] - positions) ** 2, axis=-1)
+    square = jnp.sum(differences**2, axis=-1)
     x = mu * square[shells.atoms][:, shells.atoms]
     return _Pairs(amplitude, mu, x, degrees[:, None] + degrees)
 
@@ -106,14 +123,14 @@ def _laguerre(pairs: _Pairs, k: int, order: int) -> Float[Array, "K K"]:
 
 
 def _matrix(
-    basis: DensityBasis, positions: Float[Array, "N 3"], radials: Sequence[Float[Array, "K K"]]
+    basis: DensityBasis, differences: Float[Array, "N N 3"], radials: Sequence[Float[Array, "K K"]]
 ) -> Float[Array, "F F"]:
     """Σ_k radial_k(shells) Σ_M G_kM S_LM(R), for all functions of the basis."""
-    harmonics = jnp.concatenate(solid_harmonics(positions[:, None] - positions, 2 * basis.highest), axis=-1)
-    tables = jnp.asarray(couplings(basis.highest), positions.dtype)
+    harmonics = jnp.concatenate(solid_harmonics(differences, 2 * basis.highest), axis=-1)
+    tables = jnp.asarray(couplings(basis.highest), differences.dtype)
     angular = jnp.einsum("kxyh,abh->kaxby", tables, harmonics)
     width = tables.shape[1]
-    angular = jnp.reshape(angular, (len(tables), len(positions) * width, len(positions) * width))
+    angular = jnp.reshape(angular, (len(tables), len(differences) * width, len(differences) * width))
     rows = basis.atom * width + basis.harmonic
     total: Array | float = 0.0
     for radial, part in zip(radials, angular, strict=True):

@@ -37,7 +37,7 @@ from ergodica.dft.learned.atomic_reference import (
 from ergodica.dft.learned.functional import FunctionalConfig, LearnedFunctional, Target
 from ergodica.dft.learned.layout import Layout, flattened, geometry, index_table, surroundings, tabulated
 from ergodica.dft.molecule import electron_normal, electrostatics, make_molecule
-from ergodica.dft.natural import find_fragments, from_natural, make_natural, to_natural
+from ergodica.dft.natural import find_fragments, from_natural, make_natural, nuclear_slope
 from ergodica.units import BOHR
 
 __all__ = ["Example", "examples", "fit_reference", "less_reference", "polarity"]
@@ -173,17 +173,11 @@ def _frame(
     basis: DensityBasis, config: FunctionalConfig, positions: Float[Array, "N 3"], ground: Float[Array, " F"]
 ) -> _Frame:
     natural = make_natural(integrals.overlap(basis, positions), find_fragments(basis))
-
-    def coordinates(flat: Float[Array, " D"]) -> Float[Array, " F"]:
-        return to_natural(natural, integrals.overlap(basis, flat.reshape(positions.shape)), ground)
-
-    # one direction after another: all at once would need 3N times the memory of the matrices
-    _, slope = jax.linearize(coordinates, positions.reshape(-1))
-    jacobian = jax.lax.map(slope, jnp.eye(positions.size))
+    jacobian = nuclear_slope(natural[0], integrals.overlap_slope(basis, positions), basis.atom, ground)
     rest = jax.grad(lambda places: _known(basis, config.target, places, ground))(positions)
     species = config.layout.species(np.array(basis.numbers))
     place = geometry(config.layout, config.network.radial, jnp.asarray(species), jnp.ones(len(species)), positions)
-    around, jacobian = surroundings(config.layout, place), jacobian.T.reshape(-1, *positions.shape)
+    around = surroundings(config.layout, place)
     root, inverse = natural[0].rows[0], natural[0].inverse_rows[0]
     repulsion = inverse @ integrals.coulomb(basis, positions) @ inverse
     return _Frame(root, inverse, repulsion, inverse @ integrals.dipoles(basis, positions), around, jacobian, rest)
