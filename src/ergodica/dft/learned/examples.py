@@ -40,7 +40,7 @@ from ergodica.dft.molecule import electron_normal, electrostatics, make_molecule
 from ergodica.dft.natural import find_fragments, from_natural, make_natural, nuclear_slope
 from ergodica.units import BOHR
 
-__all__ = ["Example", "examples", "fit_reference", "less_reference", "polarity"]
+__all__ = ["Example", "examples", "fit_reference", "less_reference", "padded", "polarity"]
 
 SOFTEST = 0.1
 """Curvature of the whole energy below which nothing moves, Hartree: it is zero along the normal and else above 2."""
@@ -97,6 +97,18 @@ def examples(conformers: Sequence[Conformer], config: FunctionalConfig) -> list[
 
 _Given = TypeVar("_Given")
 _Found = TypeVar("_Found")
+
+
+def padded(one: Example, atoms: int, functions: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Species, what is an atom (1) and what is not (0), positions and index of an example, so many atoms in all."""
+    extra = atoms - len(one.species)
+    index = np.where(one.index == len(one.normal), functions, one.index)
+    return (
+        np.pad(one.species, (0, extra)).astype(np.int32),
+        np.pad(np.ones(len(one.species)), (0, extra)),
+        np.pad(one.positions, ((0, extra), (0, 0))),
+        np.pad(index, ((0, extra), (0, 0), (0, 0)), constant_values=functions).astype(np.int32),
+    )
 
 
 def _side_by_side(work: Callable[[_Given], _Found], given: Sequence[_Given], kinds: Sequence[Hashable]) -> list[_Found]:
@@ -284,22 +296,13 @@ def _fitted(functional: LearnedFunctional, found: Sequence[Example]) -> list[tup
     count = max(len(one.natural) for one in found)
     given = []
     for one in found:
-        extra, rest = atoms - len(one.species), size - len(one.normal)
-        index = np.where(one.index == len(one.normal), size, one.index)
-        given.append(
-            (
-                np.pad(one.species, (0, extra)),
-                np.pad(np.ones(len(one.species)), (0, extra)),
-                np.pad(one.positions, ((0, extra), (0, 0))),
-                np.pad(index, ((0, extra), (0, 0), (0, 0)), constant_values=size),
-                np.pad(one.natural, ((0, count - len(one.natural)), (0, rest))),
-            )
-        )
+        natural = np.pad(one.natural, ((0, count - len(one.natural)), (0, size - len(one.normal))))
+        given.append((*padded(one, atoms, size), natural))
     with jax.enable_x64(True):
-        padded = [jax.device_get(_reference_labels(functional, *arrays)) for arrays in given]
+        labels = [jax.device_get(_reference_labels(functional, *arrays)) for arrays in given]
     return [
         (energy[: len(one.natural)], slope[: len(one.natural), : len(one.normal)], pull[: len(one.species)])
-        for one, (energy, slope, pull) in zip(found, padded, strict=True)
+        for one, (energy, slope, pull) in zip(found, labels, strict=True)
     ]
 
 

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from ergodica.dft.learned.examples import Example
+from ergodica.dft.learned.examples import Example, padded
 from ergodica.training.data import Chunk, stacked
 
 __all__ = ["DensityBatch", "DensityTargets", "ExampleFeed"]
@@ -169,15 +169,15 @@ class ExampleFeed:
         atoms, functions, _ = self._sizes
         one = self.examples[draw.number]
         extra, rest = atoms - len(one.species), functions - len(one.normal)
-        index = np.where(one.index == len(one.normal), functions, one.index)
         move = self._moves(one, draw)
         steeper = 0.0 if one.curvature is None else move @ one.curvature
         gradient = one.gradient[draw.labels] + steeper
+        species, valid, positions, index = padded(one, atoms, functions)
         fields: dict[str, Any] = dict(
-            species=np.pad(one.species, (0, extra)).astype(np.int32),
-            valid=np.pad(np.ones(len(one.species)), (0, extra)),
-            positions=np.pad(one.positions, ((0, extra), (0, 0))),
-            index=np.pad(index, ((0, extra), (0, 0), (0, 0)), constant_values=functions).astype(np.int32),
+            species=species,
+            valid=valid,
+            positions=positions,
+            index=index,
             natural=np.pad(one.natural[draw.labels] + move, ((0, 0), (0, rest))),
             jacobian=np.pad(one.jacobian, ((0, rest), (0, extra), (0, 0))),
         )
