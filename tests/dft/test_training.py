@@ -22,6 +22,7 @@ from ergodica.dft.learned.network import NetworkConfig
 from ergodica.dft.learned.training import (
     KIND,
     DensityData,
+    DensityStart,
     FunctionalTask,
     FunctionalTraining,
     train_functional,
@@ -134,6 +135,21 @@ def test_energies_of_what_is_saved_are_level(tmp_path) -> None:
     raised = np.asarray(kept[1].reference.energy - kept[0].reference.energy)
     np.testing.assert_allclose(raised[0, -1], 0.15 * 16 / 17, atol=1e-5)  # of two atoms; four rows and the ridge
     assert not raised[:, :-1].any()
+
+
+def test_training_goes_on_from_a_functional(tmp_path) -> None:
+    """With its reference, for the compositions it now learns from."""
+    first = FunctionalTask(configuration("", tmp_path), conformers(6), conformers(2))
+    path = tmp_path / "first.safetensors"
+    first.save(path, jax.tree.map(lambda leaf: leaf + 0.01, first.params), {})
+    going_on = replace(configuration("", tmp_path), start=DensityStart(str(path)), general=True)
+    second = FunctionalTask(going_on, conformers(3), conformers(1))
+    kept = load_functional(path)[0]
+    for one, other in zip(*map(jax.tree.leaves, (second.functional, kept)), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert kept.config.formulas == ("H2",) and second.functional.config.formulas == ()
+    with pytest.raises(InputError, match="was not trained on O"):
+        FunctionalTask(going_on, conformers(1, 4, (1, 8)), conformers(1))
 
 
 @pytest.mark.slow

@@ -82,16 +82,28 @@ class DensityLoss:
             raise InputError("[loss] energy, gradient, nuclear and dipole must not be negative, and not all 0.")
 
 
+@dataclass(frozen=True)
+class DensityStart:
+    """Start from a trained functional instead of from random parameters.
+
+    Attributes:
+        model: name or file; empty for a fresh start. Its reference is kept, and its target.
+    """
+
+    model: str = ""
+
+
 @dataclass(frozen=True, kw_only=True)
 class FunctionalTraining(TaskOptions):
     """Everything that defines the training of a functional.
 
     Attributes:
-        model: architecture.
+        model: architecture; that of the start if there is one.
         target: what is learnt.
         general: it is for molecules of any composition of its elements, not only those it learns from.
         data: labels.
         loss: what is minimised.
+        start: functional to go on from.
     """
 
     model: NetworkConfig = field(default_factory=NetworkConfig)
@@ -99,7 +111,15 @@ class FunctionalTraining(TaskOptions):
     general: bool = False
     data: DensityData = field(default_factory=DensityData)
     loss: DensityLoss = field(default_factory=DensityLoss)
+    start: DensityStart = field(default_factory=DensityStart)
     output: str = "runs/functional"
+
+    def defining(self) -> dict[str, Any]:
+        """What must not change between the parts of one run."""
+        record = super().defining()
+        if not self.start.model:  # checkpoints of before there were starts go on
+            record.pop("start")
+        return record
 
 
 KIND = "density-functional"
@@ -158,17 +178,16 @@ class FunctionalTask:
     def __init__(self, config: FunctionalTraining, train: Sequence[Conformer], validation: Sequence[Conformer]) -> None:
         if not train or not validation:
             raise InputError("A functional needs labels to train on and to validate: set [data] train and validation.")
-        elements, others = ({int(z) for one in part for z in one.system.numbers} for part in (train, validation))
-        if others - elements:
-            raise InputError(f"No training conformer holds {symbols_of(others - elements)[0]}, one to validate does.")
         self.config, self.fingerprint = config, _fingerprint([*train, *validation])
-        formulas = () if config.general else tuple(sorted({formula(one.system.numbers) for one in train}))
-        functional = FunctionalConfig(symbols_of(elements), config.target, config.model, formulas)
+        start = load_functional(config.start.model)[0] if config.start.model else None
+        functional = _begun(config, train, validation, start)
         fitted, checked = examples(train, functional), examples(validation, functional)
-        reference = fit_reference(fitted, functional)
+        reference = start.reference if start else fit_reference(fitted, functional)
         self.fitted, self.checked = (less_reference(part, reference, functional) for part in (fitted, checked))
-        fresh = fresh_functional(functional, jax.random.key(config.run.seed))
-        self.functional = replace(fresh, reference=reference, scale=jnp.asarray(_scale(self.fitted)))
+        if start is None:
+            fresh = fresh_functional(functional, jax.random.key(config.run.seed))
+            start = replace(fresh, reference=reference, scale=jnp.asarray(_scale(self.fitted)))
+        self.functional = replace(start, config=functional)
         self.root_response = jnp.asarray(_inverse_roots(np.asarray(reference.curvature)), jnp.float32)
         self.params = jax.tree.map(np.asarray, self.functional.network)
         self.trainable = jax.tree.map(lambda _: 1.0, self.params)
@@ -276,6 +295,25 @@ class FunctionalTask:
     def load(self, path: Path) -> Any:
         """Parameters out of a model file."""
         return load_functional(path)[0].network
+
+
+def _begun(
+    config: FunctionalTraining,
+    train: Sequence[Conformer],
+    validation: Sequence[Conformer],
+    start: LearnedFunctional | None,
+) -> FunctionalConfig:
+    """What is trained: the start's elements, target and network if there is one, for the compositions trained on."""
+    elements, others = ({int(z) for one in part for z in one.system.numbers} for part in (train, validation))
+    if others - elements:
+        raise InputError(f"No training conformer holds {symbols_of(others - elements)[0]}, one to validate does.")
+    formulas = () if config.general else tuple(sorted({formula(one.system.numbers) for one in train}))
+    if start is None:
+        return FunctionalConfig(symbols_of(elements), config.target, config.model, formulas)
+    unknown = sorted(set(symbols_of(elements)) - set(start.config.elements))
+    if unknown:
+        raise InputError(f"'{config.start.model}' was not trained on {unknown[0]}: leave it out, or start afresh.")
+    return replace(start.config, formulas=formulas)
 
 
 def _predicted(
