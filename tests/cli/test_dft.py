@@ -41,6 +41,9 @@ def test_two_electrons_need_no_learning_and_forces_are_derivatives(ergodica):
         (Atoms("He", cell=[5, 5, 5], pbc=True), [], "periodic"),
         (molecule("CH4"), ["-f", "ofdft-water"], "holds C, an element that this functional was not trained on"),
         (molecule("H2"), ["-f", "ofdft-water"], "use --force"),
+        (Atoms("OH2", molecule("H2O").positions, info={"charge": 2}), ["-f", "ofdft-water"], "has a charge of +2"),
+        (Atoms("He", info={"charge": np.nan}), [], "charge"),
+        (molecule("H2O"), ["-f", "ofdft-water", "--xc", "lda"], "leave --xc out"),
         (molecule("H2"), ["-f", "tf", "--start", "model"], "Only a learned functional"),
         (Atoms("He"), ["--functional", "b3lyp"], "no functional 'b3lyp'"),
     ],
@@ -49,6 +52,14 @@ def test_molecules_that_are_refused(ergodica, atoms, options, hint):
     write("bad.xyz", atoms, format="extxyz")
     answer = ergodica("dft", "minimize", "bad.xyz", *options, model=False)
     assert answer.code == 2 and is_one_sentence(answer.err) and hint in answer.err
+
+
+def test_what_did_not_converge_is_no_label(ergodica):
+    write("h2.xyz", molecule("H2"), format="extxyz")
+    answer = ergodica("dft", "minimize", "h2.xyz", "-f", "vw", "--steps", "2", "-o", "out.xyz", model=False)
+    assert answer.code == 1
+    atoms = read("out.xyz")
+    assert atoms.calc is None and atoms.info["converged"] == np.False_
 
 
 @pytest.mark.slow

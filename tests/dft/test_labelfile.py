@@ -52,6 +52,39 @@ def test_files_of_before_have_no_second_derivatives_and_go_on(tmp_path) -> None:
     assert read_labels(path)[0].second is None
 
 
+def test_two_writers_of_one_file_are_one_too_many(tmp_path) -> None:
+    path, options = tmp_path / "labels.h5", LabelOptions()
+    with LabelFile(path, options) as file:
+        with pytest.raises(InputError, match="Another process is writing"):
+            LabelFile(path, options)
+        file.append("0" * 40, conformers(1)[0])
+    with LabelFile(path, options) as file:
+        assert len(file.keys) == 1
+    assert [one.name for one in tmp_path.iterdir()] == ["labels.h5"]
+
+
+def test_a_file_that_is_cut_off_is_told_at_once(tmp_path) -> None:
+    whole, cut = tmp_path / "labels.h5", tmp_path / "cut.h5"
+    with LabelFile(whole, LabelOptions()) as file:
+        for number, one in enumerate(conformers(8)):
+            file.append(f"{number:040d}", one)
+    content = whole.read_bytes()
+    for share in (0.001, 0.1, 0.5, 0.95):
+        cut.write_bytes(content[: int(share * len(content))])
+        with pytest.raises(InputError, match="damaged"):
+            read_labels(cut)
+
+
+def test_an_empty_file_has_no_options_to_keep_to_and_any_is_replaced_on_demand(tmp_path) -> None:
+    path = tmp_path / "labels.h5"
+    with LabelFile(path, LabelOptions()):
+        pass
+    with LabelFile(path, LabelOptions(count=3)) as file:
+        file.append("0" * 40, conformers(1)[0])
+    with LabelFile(path, LabelOptions(count=4), overwrite=True) as file:
+        assert not file.keys
+
+
 def test_other_files_are_refused(tmp_path) -> None:
     path = tmp_path / "labels.h5"
     with LabelFile(path, LabelOptions()) as file:
@@ -67,3 +100,5 @@ def test_other_files_are_refused(tmp_path) -> None:
         read_labels(path, slice(5, None))
     with pytest.raises(InputError, match="count >= 0"):
         LabelOptions(weakest=1.0)
+    with pytest.raises(InputError, match="none of level 20"):
+        LabelOptions(grid_level=20)

@@ -31,6 +31,16 @@ def test_what_can_not_be_turned_is_told() -> None:
     benzene = System.from_ase(molecule("C6H6"))
     with pytest.raises(InputError, match="part of a ring"):
         turned(benzene, (0, 1, 2, 3), 3)
+    peroxide = System.from_ase(molecule("H2O2"))  # O O H H
+    with pytest.raises(InputError, match="Atom 2 must hang on atom 1"):
+        turned(peroxide, (3, 0, 1, 2), 3)
+    with pytest.raises(InputError, match="2 and 3 are not bonded"):
+        turned(peroxide, (0, 2, 3, 1), 3)
+    with pytest.raises(InputError, match="scan of 0 angles"):
+        turned(peroxide, (2, 0, 1, 3), 0)
+    acetylene = System.from_ase(molecule("C2H2"))
+    with pytest.raises(InputError, match="on a line"):
+        turned(acetylene, (3, 0, 1, 2), 3)
 
 
 def test_a_scan_is_drawn(tmp_path) -> None:
@@ -47,6 +57,10 @@ def test_the_calculator_gives_what_the_minimiser_gives() -> None:
     atoms = Atoms("H2", [[0, 0, 0], [0, 0, 0.8]])
     atoms.calc = OrbitalFreeCalculator("vw", xc="lda")
     energy, forces = atoms.get_potential_energy(), atoms.get_forces()
+    assert atoms.calc.check_state(atoms) == []
+    atoms.info["charge"] = 2
+    assert atoms.calc.check_state(atoms) == ["initial_charges"]
+    del atoms.info["charge"]
     assert -32 < energy < -29 and forces[1, 2] < 0 and np.abs(forces.sum(axis=0)).max() < 1e-6
     assert np.abs(atoms.get_dipole_moment()).max() < 1e-3
     from ergodica.dft.minimize import MinimizeOptions

@@ -41,7 +41,7 @@ class Quadratic:
 @pytest.mark.parametrize("lowest", [0.05, -30.0])
 def test_the_softest_direction_that_keeps_the_electrons_is_found(lowest: float) -> None:
     molecule, functional = jax.jit(make_molecule, static_argnums=0)(HELIUM, np.zeros((1, 3))), Quadratic(lowest)
-    found = lowest_curvature(molecule, functional, jnp.ones(HELIUM.size), steps=HELIUM.size - 1)
+    found = lowest_curvature(molecule, functional, jnp.ones(HELIUM.size))
     inverse = np.asarray(molecule.natural[0].inverse_rows[0])
     hessian = inverse @ (functional.matrix() + np.asarray(molecule.coulomb)) @ inverse
     plane = np.linalg.svd((inverse @ charges(HELIUM))[None])[2][1:]  # orthonormal, without the normal
@@ -51,3 +51,33 @@ def test_the_softest_direction_that_keeps_the_electrons_is_found(lowest: float) 
     assert float(found.relative) == pytest.approx(values.real.min(), rel=1e-6)
     assert float(found.hartree) == pytest.approx(softest @ inside @ softest / (softest @ softest), rel=1e-6)
     assert (float(found.hartree) < 0) == (lowest < 0)
+
+
+@jax.tree_util.register_static
+@dataclass(frozen=True, eq=False)
+class Stiff:
+    """Energies whose Hessian has three curvatures in natural coordinates, so that few products with it are all."""
+
+    molecule: Molecule
+    on_grid = False
+
+    def terms(self, coefficients: jax.Array, molecule: Molecule) -> dict[str, jax.Array]:
+        root = self.molecule.natural[0].rows[0]
+        curvatures = np.repeat([-2.0, 3.0, 7.0], [1, 9, HELIUM.size - 10])
+        matrix = root @ np.diag(curvatures) @ root - self.molecule.coulomb
+        return {"kinetic+xc": 0.5 * coefficients @ matrix @ coefficients}
+
+    def softness(self, molecule: Molecule) -> Callable[[jax.Array], jax.Array]:
+        return lambda gradient: gradient
+
+
+def test_where_no_direction_is_left_the_search_ends() -> None:
+    """Of four eigenvalues at most: the plane of N electrons mixes the three."""
+    molecule = jax.jit(make_molecule, static_argnums=0)(HELIUM, np.zeros((1, 3)))
+    found = lowest_curvature(molecule, Stiff(molecule), jnp.ones(HELIUM.size))
+    plane = np.linalg.svd((molecule.natural[0].inverse_rows[0] @ charges(HELIUM))[None])[2][1:]
+    inside = plane @ np.diag(np.repeat([-2.0, 3.0, 7.0], [1, 9, HELIUM.size - 10])) @ plane.T
+    lowest = np.linalg.eigvalsh(inside)[0]
+    assert float(found.relative) == pytest.approx(lowest, rel=1e-6)
+    assert float(found.hartree) == pytest.approx(lowest, rel=1e-6)
+    assert float(found.residual) < 1e-4

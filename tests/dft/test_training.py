@@ -184,6 +184,11 @@ def test_configurations_are_checked(tmp_path) -> None:
     assert config.model.hidden == 8 and config.data.train == ("a.h5",)
     with pytest.raises(InputError, match="did you mean 'hidden'"):
         parse_task(FunctionalTraining, {"model": {"hiden": 8}}, "x.toml")
+    with pytest.raises(InputError, match="must not be negative"):
+        DensityData(densities=-1)
+    bare = [replace(one, densities=replace(one.densities, kinetic=one.densities.kinetic[:1])) for one in conformers(2)]
+    with pytest.raises(InputError, match="ground states alone"):
+        FunctionalTask(config, bare, bare)
     with pytest.raises(InputError, match="multiples of heads"):
         replace(config.model, hidden=9)
     path = tmp_path / "x.toml"

@@ -9,14 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
+from ergodica._extras import require
 from ergodica.cli.common import SHARED, Flag, Shared
 from ergodica.cli.failures import DONE, FAILED
 from ergodica.cli.inputs import Item, read_items
 from ergodica.cli.output import emit, progress, say
+from ergodica.errors import InputError
 
 if TYPE_CHECKING:
     from ergodica.dft.labels.reference import KohnSham
     from ergodica.dft.run import OrbitalFree
+    from ergodica.system import System
 
 __all__ = ["evaluate", "ks", "labels", "minimize", "scan"]
 
@@ -74,7 +77,7 @@ class Fitting:
 def minimize(
     *files: str,
     functional: Annotated[str, Parameter(alias="-f")] = "tf+vw/9",
-    xc: str = "pbe",
+    xc: str | None = None,
     start: Literal["model", "sad", "minao"] | None = None,
     stopping: Stopping = Stopping(),
     force: Flag = False,
@@ -91,7 +94,7 @@ def minimize(
         Kinetic functional: tf, vw (exact for two electrons), tf+vw, tf+vw/5, tf+vw/9 or apbe; or the name of a learned
         one that comes with the package, or its file.
     xc
-        Exchange and correlation beside a classical functional: pbe, lda or none.
+        Exchange and correlation beside a classical functional: pbe (the default), lda or none.
     start
         Density to begin with: superposed PBE atoms (sad), minimal orbitals (minao) or what a learned functional
         expects (model), which is its default.
@@ -111,9 +114,12 @@ def minimize(
         softest_direction,
     )
 
+    if xc is not None and functional not in KINETIC:
+        raise InputError(f"'{functional}' brings its own exchange and correlation: leave --xc out.")
     options = DensityOptions(
-        functional, xc, start, minimize=MinimizeOptions(stopping.tolerance, stopping.steps), force=force
+        functional, xc or "pbe", start, minimize=MinimizeOptions(stopping.tolerance, stopping.steps), force=force
     )
+    _check_reference(wanted.reference)
     for item in items:  # bad input is told before anything is computed
         electrons_of(item.system)
         check_system(options, item.system)
@@ -127,12 +133,13 @@ def minimize(
         if wanted.charges:
             record["charges_e"] = atomic_charges(one)
         if wanted.stability:
-            record["lowest_curvature_Ha"] = float(softest_direction(one, options).hartree)
-    _finish(common, records, [one.system for one in found])
+            softest = softest_direction(one, options)
+            known = softest.residual < abs(softest.relative)
+            record["lowest_curvature_Ha"] = float(softest.hartree) if known else None
+    _finish(common, records, found)
     lost = sum(not one.converged for one in found)
-    name = f"{functional} with {xc}" if functional in KINETIC else functional
-    say(common, f"{name}: {len(found) - lost} of {len(found)} converged")
-    return FAILED if lost else DONE
+    say(common, f"{options.name}: {len(found) - lost} of {len(found)} converged")
+    return FAILED if lost + _unsolved(common, solved) else DONE
 
 
 def evaluate(
@@ -165,19 +172,19 @@ def evaluate(
     common.start()
     from ergodica.dft.evaluation import evaluate_functional
     from ergodica.dft.labels.file import read_labels
+    from ergodica.dft.learned.functional import load_functional, save_functional
     from ergodica.dft.minimize import MinimizeOptions
     from ergodica.dft.run import DensityOptions
 
     conformers = read_labels(labels)
+    if common.output is not None:
+        learned, info = load_functional(functional)  # before anything is computed
     options = DensityOptions(functional, start=start, minimize=MinimizeOptions(steps=steps), force=force)
     with progress(common) as bar:
         task = bar.add_task("minimising", total=len(conformers))
         found = evaluate_functional(conformers, options, lambda done: bar.update(task, completed=done))
     record = {f"{key}{UNITS.get(key, '')}": value for key, value in asdict(found).items()}
     if common.output is not None:
-        from ergodica.dft.learned.functional import load_functional, save_functional
-
-        learned, info = load_functional(functional)
         named = {f"test_{key}": value for key, value in record.items()}
         save_functional(common.output, learned, replace(info, errors={**info.errors, **named}))
     emit(common, record, ("", "errors"), list(record.items()))
@@ -191,6 +198,7 @@ def scan(
     dihedral: tuple[int, int, int, int],
     points: int = 13,
     functional: Annotated[str, Parameter(alias="-f")],
+    force: Flag = False,
     reference: Flag = False,
     common: Shared = SHARED,
 ) -> int:
@@ -206,6 +214,8 @@ def scan(
         Angles from 0 to 360 degrees.
     functional
         A classical functional, or the name or file of a learned one.
+    force
+        Try a learned functional on a molecule of a composition it was not trained on.
     reference
         Solve the Kohn-Sham equations beside it; needs pyscf.
     """
@@ -214,8 +224,11 @@ def scan(
     from ergodica.dft.run import DensityOptions, minimize_density
     from ergodica.dft.scan import turned
 
+    if len(items) > 1:
+        raise InputError(f"'{file}' holds {len(items)} structures and a scan is of one: say which, as in '{file}@0'.")
     angles, systems = turned(items[0].system, dihedral, points)
-    found = minimize_density(systems, DensityOptions(functional))
+    _check_reference(reference)
+    found = minimize_density(systems, DensityOptions(functional, force=force))
     others = [_solve(Item(file, 0, system)) if reference else None for system in systems]
     records = [
         {
@@ -223,6 +236,7 @@ def scan(
             "energy_Ha": one.energy,
             "converged": one.converged,
             "reference_Ha": None if other is None else other.energy,
+            "reference_converged": None if other is None else other.converged,
         }
         for angle, one, other in zip(angles, found, others, strict=True)
     ]
@@ -231,8 +245,8 @@ def scan(
 
         plot_scan(common.output, records)
     columns = ("angle / degrees", "energy / Ha", "converged", "Kohn-Sham / Ha")
-    emit(common, records, columns, [list(record.values()) for record in records])
-    return DONE if all(one.converged for one in found) else FAILED
+    emit(common, records, columns, [list(record.values())[: len(columns)] for record in records])
+    return FAILED if _unsolved(common, others) or not all(one.converged for one in found) else DONE
 
 
 def ks(*files: str, common: Shared = SHARED) -> int:
@@ -245,6 +259,10 @@ def ks(*files: str, common: Shared = SHARED) -> int:
     """
     common.start(kind="structures")
     items = read_items(files)
+    from ergodica.dft.electrons import electrons_of
+
+    for item in items:  # bad input is told before anything is computed
+        electrons_of(item.system)
     solved = []
     with progress(common) as bar:
         task = bar.add_task("Kohn-Sham", total=len(items))
@@ -254,7 +272,7 @@ def ks(*files: str, common: Shared = SHARED) -> int:
     records = [
         {**item.head, "iterations": one.cycles, **_solution(one)} for item, one in zip(items, solved, strict=True)
     ]
-    _finish(common, records, [one.system for one in solved])
+    _finish(common, records, solved)
     return DONE if all(one.converged for one in solved) else FAILED
 
 
@@ -298,12 +316,15 @@ def labels(
     options = LabelOptions(
         count, weakest, strongest, mixing, fitting.fit, grid_level, common.seed, fitting.keep, fitting.curvature
     )
-    if common.overwrite:
-        common.output.unlink(missing_ok=True)
     with progress(common) as bar:
         task = bar.add_task("labelling", total=len(items))
         found = label_conformers(
-            [item.system for item in items], common.output, options, workers, lambda: bar.advance(task)
+            [item.system for item in items],
+            common.output,
+            options,
+            workers,
+            lambda: bar.advance(task),
+            overwrite=common.overwrite,
         )
     for error in found.errors:
         say(common, error)
@@ -316,6 +337,30 @@ def _solve(item: Item) -> KohnSham:
     from ergodica.dft.labels.reference import kohn_sham
 
     return kohn_sham(item.system)
+
+
+def _check_reference(wanted: bool) -> None:
+    """Raise `InputError` where the Kohn-Sham equations can't be solved for want of PySCF."""
+    if wanted:
+        require("pyscf", "dft")
+
+
+def _unsolved(common: Shared, solved: Sequence[KohnSham | None]) -> int:
+    """How many Kohn-Sham solutions did not converge; says so."""
+    count = sum(one is not None and not one.converged for one in solved)
+    if count:
+        say(common, f"Kohn-Sham: {count} of {len(solved)} did not converge")
+    return count
+
+
+def _marked(one: KohnSham | OrbitalFree) -> System:
+    """The structure for a file: without labels if its density did not converge, and saying what can't be trusted."""
+    from ergodica.system import Labels
+
+    if not one.converged:
+        return replace(one.system, labels=Labels(), info={**one.system.info, "converged": False})
+    marks = {"extrapolated": True} if getattr(one, "extrapolated", False) else {}
+    return replace(one.system, info={**one.system.info, **marks})
 
 
 def _solution(one: KohnSham | OrbitalFree) -> dict[str, Any]:
@@ -343,12 +388,12 @@ def _record(item: Item, one: OrbitalFree, other: KohnSham | None) -> dict[str, A
     }
 
 
-def _finish(common: Shared, records: Sequence[dict[str, Any]], systems: Sequence[Any]) -> None:
+def _finish(common: Shared, records: Sequence[dict[str, Any]], found: Sequence[KohnSham | OrbitalFree]) -> None:
     """Write the structures with their energies and forces, and print what was found."""
     if common.output is not None:
         from ergodica.files import write_structures
 
-        write_structures(common.output, systems)
+        write_structures(common.output, [_marked(one) for one in found])
     keys = ("file", "index", "formula", "converged", "iterations", "energy_Ha", "gradient_norm")
     rows = [[*(one.get(key) for key in keys), (one.get("reference") or {}).get("energy_Ha")] for one in records]
     emit(common, list(records) if len(records) > 1 else records[0], COLUMNS, rows)

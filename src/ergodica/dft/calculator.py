@@ -37,6 +37,13 @@ class OrbitalFreeCalculator(Calculator):
         super().__init__()
         self.options = DensityOptions(functional, **options)
 
+    def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
+        """What differs from the last calculation; unlike ASE's own test this sees `info["charge"]`."""
+        changes: list[str] = super().check_state(atoms, tol)
+        if self.atoms is not None and atoms.info.get("charge") != self.atoms.info.get("charge"):
+            changes.append("initial_charges")
+        return changes
+
     def calculate(
         self,
         atoms: Atoms | None = None,

@@ -23,7 +23,7 @@ def electrons_of(system: System) -> int:
     """
     if system.pbc.any():
         raise InputError(f"{system.name} is periodic: orbital-free DFT here is for molecules; set pbc to F.")
-    if system.charge != round(system.charge):
+    if not np.isfinite(system.charge) or system.charge != round(system.charge):
         raise InputError(f"{system.name} has a charge of {system.charge}: give a whole number.")
     electrons = int(system.numbers.sum()) - round(system.charge)
     if electrons < 2 or electrons % 2:

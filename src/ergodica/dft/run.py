@@ -68,6 +68,11 @@ class DensityOptions:
     root: RootOptions = field(default_factory=RootOptions)
     force: bool = False
 
+    @property
+    def name(self) -> str:
+        """What energies are of, in words."""
+        return f"{self.functional} with {self.xc}" if self.functional in KINETIC else Path(self.functional).name
+
     def load(self) -> Functional:
         """What the minimiser is given.
 
@@ -160,7 +165,8 @@ def minimize_density(
             solved = jax.device_get(_solve(basis, places, parts, start, float(count), double, options))
             for row, number in enumerate(members):  # padding repeats the last one
                 one = _told(systems[number], *jax.tree.map(lambda leaf: leaf[row], solved))  # noqa: B023
-                found[number] = replace(one, extrapolated=strange[number])
+                labels = replace(one.system.labels, level_of_theory=f"orbital-free, {options.name}")
+                found[number] = replace(one, system=one.system.with_labels(labels), extrapolated=strange[number])
             report(len(found))
     return [found[number] for number in range(len(systems))]
 

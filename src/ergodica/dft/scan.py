@@ -18,6 +18,8 @@ __all__ = ["plot_scan", "turned"]
 
 BOND = 1.3
 """Atoms closer than this many times the sum of their covalent radii are bonded."""
+STRAIGHT = 1e-3
+"""Sine below which an angle is straight."""
 
 
 def turned(system: System, dihedral: tuple[int, int, int, int], points: int) -> tuple[list[float], list[System]]:
@@ -29,12 +31,20 @@ def turned(system: System, dihedral: tuple[int, int, int, int], points: int) -> 
         points: how many angles, from 0 to 360 degrees.
 
     Raises:
-        InputError: an atom does not exist, is named twice, or the bond in the middle is part of a ring.
+        InputError: there are no angles, an atom does not exist or is named twice, the two in the middle are not bonded
+            or part of a ring, the outer ones do not hang on them, or three lie on a line.
     """
     if len(set(dihedral)) < 4 or not all(0 <= atom < len(system) for atom in dihedral):
         raise InputError(f"The dihedral needs four different atoms from 0 to {len(system) - 1}.")
+    if points < 1:
+        raise InputError(f"A scan of {points} angles is none: ask for 1 or more.")
     atoms = system.with_labels(Labels()).to_ase()
-    side = _side(system, dihedral[1], dihedral[2])
+    first, second, third, fourth = dihedral
+    side = _side(system, second, third)
+    if fourth not in side or first in side:
+        raise InputError(f"Atom {fourth} must hang on atom {third}, and atom {first} on {second}: mend the order.")
+    if min(_sine(system, first, second, third), _sine(system, second, third, fourth)) < STRAIGHT:
+        raise InputError("Three atoms of the dihedral lie on a line: it has no angle.")
     found, angles = [], np.linspace(0.0, 360.0, points).tolist()
     for angle in angles:
         atoms.set_dihedral(*dihedral, angle, indices=side)
@@ -49,6 +59,8 @@ def _side(system: System, first: int, second: int) -> list[int]:
     radii = np.array([COVALENT_RADII[number] for number in system.numbers])
     distances = np.linalg.norm(system.positions[:, None] - system.positions, axis=-1)
     bonded = distances < BOND * (radii[:, None] + radii)
+    if not bonded[first, second]:
+        raise InputError(f"Atoms {first} and {second} are not bonded: nothing turns about them.")
     bonded[first, second] = bonded[second, first] = False
     reached, edge = {second}, [second]
     while edge:
@@ -57,6 +69,13 @@ def _side(system: System, first: int, second: int) -> list[int]:
     if first in reached:
         raise InputError(f"The bond between atoms {first} and {second} is part of a ring: it can't be turned.")
     return sorted(reached)
+
+
+def _sine(system: System, *atoms: int) -> float:
+    """Of the angle at the second of three atoms."""
+    one, vertex, other = system.positions[list(atoms)]
+    left, right = one - vertex, other - vertex
+    return float(np.linalg.norm(np.cross(left, right)) / (np.linalg.norm(left) * np.linalg.norm(right)))
 
 
 def plot_scan(path: str | Path, records: Sequence[Mapping[str, Any]]) -> None:

@@ -22,6 +22,10 @@ from ergodica.dft.natural import from_natural, to_natural
 __all__ = ["Curvature", "lowest_curvature"]
 
 
+EXHAUSTED, STIFF = 1e-6, 1e3
+"""Shares of the first products: of what is nothing but rounding, and of a curvature that is far above the lowest."""
+
+
 class Curvature(NamedTuple):
     """The softest direction.
 
@@ -46,8 +50,9 @@ def lowest_curvature(
         molecule: with its integrals.
         functional: kinetic, exchange and correlation energy.
         coefficients: p of the density.
-        steps: products with the Hessian.
+        steps: products with the Hessian, at most; fewer where no further direction is left.
     """
+    steps = min(steps, molecule.basis.size - 1)
     soften = functional.softness(molecule)
     normal = electron_normal(molecule)
     normal = normal / jnp.linalg.norm(normal)
@@ -80,8 +85,14 @@ def lowest_curvature(
     nothing = jnp.zeros((steps + 1, molecule.basis.size), coefficients.dtype)
     start = (nothing.at[0].set(first / length), nothing.at[0].set(soft / length))
     (_, dual), (diagonal, beside) = jax.lax.scan(step, start, jnp.arange(steps))
-    matrix = jnp.diag(diagonal) + jnp.diag(beside[:-1], 1) + jnp.diag(beside[:-1], -1)
+    # once no direction is left what follows is rounding: its rows are made stiff and let go
+    largest = jnp.abs(diagonal[0]) + beside[0]
+    going = jnp.append(True, jnp.cumprod(beside[:-1] > EXHAUSTED * largest) > 0)
+    beside = jnp.where(going, beside, 0.0)
+    coupled = jnp.where(going[1:], beside[:-1], 0.0)
+    matrix = jnp.diag(jnp.where(going, diagonal, STIFF * largest)) + jnp.diag(coupled, 1) + jnp.diag(coupled, -1)
     values, vectors = jnp.linalg.eigh(matrix)
-    direction = dual[:-1].T @ vectors[:, 0]
+    direction = dual[:-1].T @ jnp.where(going, vectors[:, 0], 0.0)
     hartree = direction @ curved(direction) / (direction @ direction)
-    return Curvature(values[0], hartree, jnp.abs(beside[-1] * vectors[-1, 0]))
+    last = jnp.sum(going) - 1
+    return Curvature(values[0], hartree, jnp.abs(beside[last] * vectors[last, 0]))

@@ -42,6 +42,10 @@ __all__ = [
 ]
 
 
+FINEST = 9
+"""Level of PySCF's finest grid."""
+
+
 @dataclass(frozen=True)
 class LabelOptions:
     """How a conformer is labelled.
@@ -74,6 +78,8 @@ class LabelOptions:
     def __post_init__(self) -> None:
         if self.count < 0 or not 0 < self.weakest <= self.strongest or self.mixing < 0:
             raise InputError("Labels need count >= 0, 0 < weakest <= strongest and mixing >= 0.")
+        if not 0 <= self.grid_level <= FINEST:
+            raise InputError(f"PySCF has grids of levels 0 to {FINEST}, none of level {self.grid_level}.")
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import IO, TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 __all__ = ["LabelFile", "read_labels"]
 
 FORMAT = "ergodica-density-labels"
+IN_THE_MAKING = ("already open for write", "unable to lock file")
+"""What HDF5 says of a file that is being written, or whose writer was killed."""
 ROOM = 1 << 20
 """Bytes that must be free beside what is written, because HDF5 takes the process down when the disk is full."""
 BEFORE = {"curvature": False}
@@ -52,21 +54,23 @@ class LabelFile:
     Args:
         path: the file; one that exists is continued.
         options: how the labels are made, which must be those of the file.
+        overwrite: replace one that exists.
 
     Attributes:
         keys: fingerprints of the conformers in the file.
 
     Raises:
-        InputError: the file is of another kind or made with other options.
+        InputError: the file is of another kind, made with other options, or another process is writing it.
         WorkFailed: the disk is full or the folder can't be written.
     """
 
-    def __init__(self, path: str | Path, options: LabelOptions) -> None:
+    def __init__(self, path: str | Path, options: LabelOptions, overwrite: bool = False) -> None:
         self.path, self.keys = Path(path), set[str]()
-        kept = _rows(self.path, options) if self.path.exists() else {}
+        kept = _rows(self.path, options) if self.path.exists() and not overwrite else {}
         fresh = self.path.with_name(f".{self.path.name}.part")
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._lock = _locked(self.path)
             self._file = _created(fresh, options)
             for key, row in kept.values():
                 self._write(key, row)
@@ -79,6 +83,8 @@ class LabelFile:
 
     def __exit__(self, *_: object) -> None:
         self._file.close()
+        Path(self._lock.name).unlink(missing_ok=True)
+        self._lock.close()
 
     def append(self, key: str, conformer: Conformer) -> None:
         """Add a conformer; it is on disk when this returns.
@@ -159,6 +165,21 @@ def _unpacked(triangle: np.ndarray, size: int) -> np.ndarray:
     return matrix + np.tril(matrix, -1).T
 
 
+def _locked(path: Path) -> IO[str]:
+    """A file that no other process can lock as long as this one has it open, whatever becomes of the process."""
+    import fcntl
+
+    lock = path.with_name(f".{path.name}.lock").open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        lock.close()
+        raise InputError(f"Another process is writing '{path}': wait for it, or choose another file.") from error
+    except OSError:
+        pass  # a file system without locks
+    return lock
+
+
 def _created(path: Path, options: LabelOptions) -> h5py.File:
     import h5py
 
@@ -203,13 +224,17 @@ def _reading(path: Path) -> Iterator[h5py.File]:
     try:
         try:
             file = h5py.File(path, "r", libver="latest")
-        except OSError:
+        except OSError as error:
+            if not any(sign in str(error) for sign in IN_THE_MAKING):
+                raise  # of a broken file HDF5 would read again and again in this mode
             file = h5py.File(path, "r", libver="latest", swmr=True)
         with file:
             if file.attrs.get("format") != FORMAT:
                 raise InputError(f"'{path}' is no file of density labels; make one with 'ergodica dft labels'.")
             yield file
-    except (OSError, KeyError) as error:
+    except InputError:
+        raise
+    except (OSError, KeyError, ValueError, RuntimeError) as error:
         raise InputError(f"'{path}' is damaged or no file of density labels ({error}).") from error
 
 
@@ -218,7 +243,7 @@ def _rows(
 ) -> dict[int, tuple[str, dict[str, Any]]]:
     """Finished conformers with their fingerprints by number; with options, only of a file that was made with them."""
     with _reading(path) as file:
-        if options is not None and BEFORE | json.loads(file.attrs["options"]) != asdict(options):
+        if options is not None and len(file["key"]) and BEFORE | json.loads(file.attrs["options"]) != asdict(options):
             made = file.attrs["options"]
             raise InputError(f"'{path}' was made with other options ({made}): use those, or add --overwrite.")
         chosen = range(min(len(file[name]) for name in ("key", *PER_CONFORMER)))[selection]

@@ -47,6 +47,8 @@ def label_conformers(
     options: LabelOptions | None = None,
     workers: int = 0,
     report: Callable[[], None] | None = None,
+    *,
+    overwrite: bool = False,
 ) -> LabelCount:
     """Label densities of conformers and append them to a file; what it holds already is not computed again.
 
@@ -56,6 +58,7 @@ def label_conformers(
         options: how many labels, how far away.
         workers: local processes, each with one thread; 0 computes in this process.
         report: called after every conformer.
+        overwrite: replace a file that exists.
 
     Raises:
         InputError: PySCF is missing, a molecule can't be computed, or the file was made with other options.
@@ -69,7 +72,7 @@ def label_conformers(
         DensityBasis.of(system.numbers)
     wanted = {fingerprint(system): system for system in systems}
     errors, labels, known = [], 0, 0
-    with LabelFile(path, options) as file:
+    with LabelFile(path, options, overwrite) as file:
         todo = {key: system for key, system in wanted.items() if key not in file.keys}
         known = len(wanted) - len(todo)
         for key, found in _computed(todo, partial(_labelled, options), workers):
@@ -97,3 +100,5 @@ def _labelled(options: LabelOptions, system: System) -> Conformer | str:
         return label_conformer(system, options, int(fingerprint(system)[:8], 16))
     except ErgodicaError as error:
         return str(error)
+    except Exception as error:  # whatever PySCF stumbles over in one molecule costs no other its labels
+        return f"{system.name}: {type(error).__name__}: {error}"

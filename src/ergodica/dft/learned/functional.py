@@ -171,10 +171,10 @@ class LearnedFunctional:
         )
 
     def is_strange(self, system: System, force: bool = False) -> bool:
-        """Whether a molecule has a composition that the functional is not for.
+        """Whether a molecule is an ion or of a composition that the functional is not for.
 
         Raises:
-            InputError: it has, and that is not forced; or it holds an element of which the functional knows nothing.
+            InputError: it is, and that is not forced; or it holds an element of which the functional knows nothing.
         """
         unknown = {int(z) for z in system.numbers} - set(self.config.layout.elements)
         if unknown:
@@ -182,12 +182,15 @@ class LearnedFunctional:
                 f"{system.name} holds {symbols_of(unknown)[0]}, an element that this functional was not trained on "
                 f"(it knows {' '.join(self.config.elements)}); train one, or use a classical functional."
             )
-        if not self.config.formulas or formula(system.numbers) in self.config.formulas:
+        known = not self.config.formulas or formula(system.numbers) in self.config.formulas
+        if known and not system.charge:
             return False
         if not force:
+            kind = f"has a charge of {system.charge:+g}" if system.charge else f"is {formula(system.numbers)}"
+            trained = "neutral molecules" if known else ", ".join(self.config.formulas)
             raise InputError(
-                f"{system.name} is {formula(system.numbers)}, but this functional was trained on "
-                f"{', '.join(self.config.formulas)}: use --force to try nevertheless, or a classical functional."
+                f"{system.name} {kind}, but this functional was trained on {trained}: use --force to try nevertheless, "
+                "or a classical functional."
             )
         return True
 

@@ -59,6 +59,10 @@ class DensityData:
     noise: float = 0.003
     focus: float = 0.0
 
+    def __post_init__(self) -> None:
+        if min(self.densities, self.noise, self.focus) < 0:
+            raise InputError("[data] densities, noise and focus must not be negative.")
+
 
 @dataclass(frozen=True)
 class DensityLoss:
@@ -178,6 +182,8 @@ class FunctionalTask:
     def __init__(self, config: FunctionalTraining, train: Sequence[Conformer], validation: Sequence[Conformer]) -> None:
         if not train or not validation:
             raise InputError("A functional needs labels to train on and to validate: set [data] train and validation.")
+        if all(len(one.densities.kinetic) < 2 for one in train):
+            raise InputError("The training labels are ground states alone: label more densities of each (--count).")
         self.config, self.fingerprint = config, _fingerprint([*train, *validation])
         start = load_functional(config.start.model)[0] if config.start.model else None
         functional = _begun(config, train, validation, start)
