@@ -240,6 +240,7 @@ if __name__ == "__main__":
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs Linux's list of children")
+@pytest.mark.slow
 def test_workers_end_with_the_program_that_was_killed(tmp_path):
     log, script = tmp_path / "log", tmp_path / "run.py"
     script.write_text(WORKERS)

@@ -113,6 +113,7 @@ def test_restraints_that_mean_nothing_are_refused(text, hint):
         read_restraint(text, 4)
 
 
+@pytest.mark.slow
 def test_a_path_leads_from_end_to_end_in_even_steps(sampler, free):
     turn = np.asarray(Restraint("dihedral", (0, 1, 2, 3), 0.0, 1.0).measured(jnp.asarray(free.positions)))
     ends = free.positions[[np.argmin(np.abs(turn - 1.0)), np.argmin(np.abs(turn + 2.0))]]
