@@ -50,7 +50,7 @@ def test_members_learn_as_if_alone(tmp_path):
     for one, other in zip(jax.tree.leaves(left.params), jax.tree.leaves(right.params), strict=True):
         np.testing.assert_allclose(one[0], other, rtol=1e-4, atol=1e-5)
     kernel = left.params["params"]["combine"]["kernel"]
-    before = several.potential.params["params"]["combine"]["kernel"]
+    before = several.task.params["params"]["combine"]["kernel"]
     assert not np.allclose(kernel[0], kernel[1], atol=1e-2) and not np.allclose(kernel, before, atol=1e-4)
 
 
