@@ -60,6 +60,9 @@ def test_what_did_not_converge_is_no_label(ergodica):
     assert answer.code == 1
     atoms = read("out.xyz")
     assert atoms.calc is None and atoms.info["converged"] == np.False_
+    assert ergodica("dft", "minimize", "out.xyz", "-f", "vw", "-o", "again.xyz", model=False).code == 0
+    atoms = read("again.xyz")
+    assert atoms.calc is not None and "converged" not in atoms.info
 
 
 @pytest.mark.slow

@@ -28,6 +28,8 @@ UNITS = {
     "mean_predictor_mae": "_kcal_per_mol", "forces_mae": "_kcal_per_mol_A", "forces_rms": "_kcal_per_mol_A",
     "density_l1": "_electrons", "dipole_error": "_D", "dipole_floor": "_D",
 }  # fmt: skip
+MARKS = ("converged", "extrapolated")
+"""What is said in a file of a structure that can't be trusted."""
 COLUMNS = ("file", "index", "formula", "converged", "iterations", "energy / Ha", "gradient norm", "Kohn-Sham / Ha")
 
 
@@ -119,7 +121,8 @@ def minimize(
     options = DensityOptions(
         functional, xc or "pbe", start, minimize=MinimizeOptions(stopping.tolerance, stopping.steps), force=force
     )
-    _check_reference(wanted.reference)
+    if wanted.reference:
+        require("pyscf", "dft")
     for item in items:  # bad input is told before anything is computed
         electrons_of(item.system)
         check_system(options, item.system)
@@ -227,7 +230,8 @@ def scan(
     if len(items) > 1:
         raise InputError(f"'{file}' holds {len(items)} structures and a scan is of one: say which, as in '{file}@0'.")
     angles, systems = turned(items[0].system, dihedral, points)
-    _check_reference(reference)
+    if reference:
+        require("pyscf", "dft")
     found = minimize_density(systems, DensityOptions(functional, force=force))
     others = [_solve(Item(file, 0, system)) if reference else None for system in systems]
     records = [
@@ -339,12 +343,6 @@ def _solve(item: Item) -> KohnSham:
     return kohn_sham(item.system)
 
 
-def _check_reference(wanted: bool) -> None:
-    """Raise `InputError` where the Kohn-Sham equations can't be solved for want of PySCF."""
-    if wanted:
-        require("pyscf", "dft")
-
-
 def _unsolved(common: Shared, solved: Sequence[KohnSham | None]) -> int:
     """How many Kohn-Sham solutions did not converge; says so."""
     count = sum(one is not None and not one.converged for one in solved)
@@ -357,10 +355,12 @@ def _marked(one: KohnSham | OrbitalFree) -> System:
     """The structure for a file: without labels if its density did not converge, and saying what can't be trusted."""
     from ergodica.system import Labels
 
-    if not one.converged:
-        return replace(one.system, labels=Labels(), info={**one.system.info, "converged": False})
-    marks = {"extrapolated": True} if getattr(one, "extrapolated", False) else {}
-    return replace(one.system, info={**one.system.info, **marks})
+    info = {key: value for key, value in one.system.info.items() if key not in MARKS}  # an earlier run's
+    if getattr(one, "extrapolated", False):
+        info["extrapolated"] = True
+    if one.converged:
+        return replace(one.system, info=info)
+    return replace(one.system, info=info | {"converged": False}, labels=Labels())
 
 
 def _solution(one: KohnSham | OrbitalFree) -> dict[str, Any]:
