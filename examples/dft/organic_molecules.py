@@ -2,6 +2,7 @@
 
     python examples/dft/organic_molecules.py --atoms 1 4 --each 10 -o organic-train.xyz
     python examples/dft/organic_molecules.py --atoms 6 6 --each 1 --molecules 10 --seed 6 -o organic6.xyz
+    python examples/dft/organic_molecules.py --smiles NC=O CNC=O "NCC(=O)O" --each 20 -o amides.xyz
 
 Molecules of C, N and O with so many of them and hydrogens are grown atom by atom and ring by ring, but for what is
 seldom met (`LEFT_OUT`). Each geometry is one that RDKit embeds, moved as the harmonic ensemble of MMFF94 moves it. They
@@ -143,6 +144,7 @@ def main() -> None:
     """Write them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--atoms", type=int, nargs=2, default=(1, 4), help="least and most C, N and O")
+    parser.add_argument("--smiles", nargs="+", help="these molecules instead of all of a size")
     parser.add_argument("--each", type=int, default=10, help="geometries of a molecule")
     parser.add_argument("--molecules", type=int, help="so many of them, at random")
     parser.add_argument("--temperature", type=float, default=500.0, help="K")
@@ -150,8 +152,12 @@ def main() -> None:
     parser.add_argument("-o", "--output", required=True)
     options = parser.parse_args()
     random = np.random.default_rng(options.seed)
-    drawing = options.molecules is not None
-    names = drawn(*options.atoms, options.molecules, random) if drawing else molecules(*options.atoms)
+    if options.smiles:
+        names = options.smiles
+    elif options.molecules is not None:
+        names = drawn(*options.atoms, options.molecules, random)
+    else:
+        names = molecules(*options.atoms)
     found = []
     with BlockLogs():
         for number in range(options.each):

@@ -62,6 +62,25 @@ def test_derivatives_are_those_of_finite_differences() -> None:
     assert abs(slope) > 0.1
 
 
+def test_rows_made_block_by_block_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    basis, positions = DensityBasis((1, 6, 1)), jnp.asarray(np.random.default_rng(1).normal(size=(3, 3)))
+    vector = jnp.asarray(np.random.default_rng(3).normal(size=basis.size))
+
+    def both(places: jax.Array) -> tuple[jax.Array, jax.Array]:
+        matrix = integrals.overlap(basis, places) + integrals.coulomb(basis, places)
+        return vector @ matrix @ vector, matrix
+
+    def found() -> tuple[np.ndarray, np.ndarray]:
+        slope, matrix = jax.jit(jax.grad(both, has_aux=True))(positions)
+        return np.array(slope), np.array(matrix)
+
+    whole = found()
+    monkeypatch.setattr(integrals, "WHOLE", 50)
+    monkeypatch.setattr(integrals, "BLOCK", 80)
+    for one, other in zip(whole, found(), strict=True):
+        np.testing.assert_allclose(one, other, rtol=0, atol=1e-12)
+
+
 @pytest.mark.slow
 def test_second_derivatives_are_those_of_finite_differences() -> None:
     basis = DensityBasis((1, 6))

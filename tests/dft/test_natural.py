@@ -13,6 +13,7 @@ from ergodica.dft.natural import (
     Fragments,
     Natural,
     RootOptions,
+    cauchy_factors,
     find_fragments,
     from_natural,
     make_natural,
@@ -79,6 +80,15 @@ def test_coordinates_of_fragments_are_differentiable() -> None:
     step = 1e-4
     _, slope = jax.jvp(at, (0.0,), (1.0,))
     np.testing.assert_allclose(slope, (at(step) - at(-step)) / (2 * step), atol=1e-6)
+
+
+@pytest.mark.parametrize(("span", "error"), [(1e2, 1e-13), (1e3, 2e-12)])
+def test_factors_of_the_denominators_reach_rounding(span: float, error: float) -> None:
+    values = jnp.asarray(span ** np.random.default_rng(5).uniform(-1, 0, size=700))
+    factors = np.asarray(cauchy_factors(values))
+    exact = 1 / (values[:, None] + values)
+    assert factors.shape[1] < 40
+    np.testing.assert_allclose(factors @ factors.T, exact, rtol=error)
 
 
 def test_each_function_belongs_to_one_group() -> None:

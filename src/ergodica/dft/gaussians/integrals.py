@@ -14,13 +14,15 @@ Electronic-Structure Theory, chapter 9.)
 
 Radial factors are made for pairs of shells and angular ones for pairs of atoms, all angular momenta at once: a dozen
 array operations whatever the molecule. Everything is a function of the nuclei that JAX differentiates, to any order.
+Matrices of large molecules are made some rows at a time, and made again for derivatives: what is in between, tens of
+times their size, is never there at once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import pi
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -34,6 +36,10 @@ from ergodica.dft.gaussians.solid_harmonics import couplings, moments, solid_har
 __all__ = ["charges", "coulomb", "dipoles", "external", "nuclear_repulsion", "overlap", "overlap_slope", "quadrupoles"]
 
 
+BLOCK, WHOLE = 400, 1500
+"""Functions of a block of rows, about; molecules with no more than the second are one block."""
+
+
 # ---------------------------------------------------------------------------------------------------------- two centres
 
 
@@ -44,7 +50,7 @@ def overlap(basis: DensityBasis, positions: Float[Array, "N 3"]) -> Float[Array,
         basis: of the molecule.
         positions: of the nuclei, Bohr.
     """
-    return _overlap(basis, positions[:, None] - positions)
+    return _by_blocks(basis, positions, _overlap)
 
 
 def overlap_slope(basis: DensityBasis, positions: Float[Array, "N 3"]) -> Float[Array, "3 F F"]:
@@ -54,16 +60,9 @@ def overlap_slope(basis: DensityBasis, positions: Float[Array, "N 3"]) -> Float[
         basis: of the molecule.
         positions: of the nuclei, Bohr.
     """
-    apart = 1.0 - jnp.eye(len(positions), dtype=positions.dtype)
-    _, slope = jax.linearize(lambda differences: _overlap(basis, differences), positions[:, None] - positions)
+    apart, every = 1.0 - jnp.eye(len(positions), dtype=positions.dtype), _functions(basis, range(len(basis.numbers)))
+    _, slope = jax.linearize(lambda between: _overlap(basis, every, every, between), positions[:, None] - positions)
     return jax.lax.map(lambda axis: slope(apart[:, :, None] * axis), jnp.eye(3, dtype=positions.dtype))
-
-
-def _overlap(basis: DensityBasis, differences: Float[Array, "N N 3"]) -> Float[Array, "F F"]:
-    pairs = _pairs(basis, differences)
-    gaussian = pairs.amplitude * jnp.exp(-pairs.x)
-    radials = [gaussian * (-1 / pairs.mu) ** k * _laguerre(pairs, k, k) for k in range(basis.highest + 1)]
-    return _matrix(basis, differences, radials)
 
 
 def coulomb(basis: DensityBasis, positions: Float[Array, "N 3"]) -> Float[Array, "F F"]:
@@ -73,16 +72,96 @@ def coulomb(basis: DensityBasis, positions: Float[Array, "N 3"]) -> Float[Array,
         basis: of the molecule.
         positions: of the nuclei, Bohr.
     """
-    differences = positions[:, None] - positions
-    pairs = _pairs(basis, differences)
+    return _by_blocks(basis, positions, _coulomb)
+
+
+class _Functions(NamedTuple):
+    """Functions of b atoms, rows or columns of a matrix; what pads them has norm 0.
+
+    Attributes:
+        atoms: their places in the molecule [b].
+        on: the atom of each shell, among these [k].
+        exponents: of the shells, 1/Bohr² [k].
+        norms: of the shells [k].
+        degrees: of the shells [k].
+        shell: of each function, among these [f].
+        atom: of each function, among these [f].
+        harmonic: of each function [f].
+    """
+
+    atoms: Int[np.ndarray, " b"]
+    on: Int[np.ndarray, " k"]
+    exponents: Float[np.ndarray, " k"]
+    norms: Float[np.ndarray, " k"]
+    degrees: Int[np.ndarray, " k"]
+    shell: Int[np.ndarray, " f"]
+    atom: Int[np.ndarray, " f"]
+    harmonic: Int[np.ndarray, " f"]
+
+
+def _functions(basis: DensityBasis, atoms: range) -> _Functions:
+    """Of some atoms in a row."""
+    shells = basis.shells
+    begin, end = np.searchsorted(shells.atoms, [atoms.start, atoms.stop])
+    mine = (basis.atom >= atoms.start) & (basis.atom < atoms.stop)
+    return _Functions(
+        np.array(atoms),
+        shells.atoms[begin:end] - atoms.start,
+        shells.exponents[begin:end],
+        shells.norms[begin:end],
+        shells.degrees[begin:end],
+        basis.shell[mine] - begin,
+        basis.atom[mine] - atoms.start,
+        basis.harmonic[mine],
+    )
+
+
+def _by_blocks(
+    basis: DensityBasis, positions: Float[Array, "N 3"], matrix: Callable[..., Array]
+) -> Float[Array, "F F"]:
+    """A matrix of all functions, the rows of some atoms at a time."""
+    every = _functions(basis, range(len(basis.numbers)))
+    if basis.size <= WHOLE:
+        return matrix(basis, every, every, positions[:, None] - positions)
+    atoms = np.array_split(np.arange(len(basis.numbers)), -(-basis.size // BLOCK))
+    blocks = [_functions(basis, range(part[0], part[-1] + 1)) for part in atoms]
+
+    @jax.checkpoint
+    def rows(block: _Functions) -> Float[Array, "f F"]:
+        return matrix(basis, block, every, positions[block.atoms][:, None] - positions)
+
+    found = jax.lax.map(rows, _Functions(*map(_stacked, zip(*blocks, strict=True))))
+    return jnp.concatenate([part[: len(block.shell)] for part, block in zip(found, blocks, strict=True)])
+
+
+def _stacked(rows: Sequence[np.ndarray]) -> np.ndarray:
+    """Rows of one length: the shorter ones end with what they begin with."""
+    width = max(map(len, rows))
+    return np.stack([np.append(row, np.full(width - len(row), row[0])) for row in rows])
+
+
+def _overlap(
+    basis: DensityBasis, rows: _Functions, columns: _Functions, differences: Float[Array, "b N 3"]
+) -> Float[Array, "f F"]:
+    pairs = _pairs(rows, columns, differences)
+    gaussian = pairs.amplitude * jnp.exp(-pairs.x)
+    radials = [gaussian * (-1 / pairs.mu) ** k * _laguerre(pairs, k, k) for k in range(basis.highest + 1)]
+    return _matrix(rows, columns, differences, radials)
+
+
+def _coulomb(
+    basis: DensityBasis, rows: _Functions, columns: _Functions, differences: Float[Array, "b N 3"]
+) -> Float[Array, "f F"]:
+    pairs = _pairs(rows, columns, differences)
     amplitude = 2 * pi / pairs.mu * pairs.amplitude
     gaussian = 0.5 * amplitude * jnp.exp(-pairs.x)
     poisson = [gaussian * (-1 / pairs.mu) ** k * _laguerre(pairs, k, k - 1) for k in range(1, basis.highest + 1)]
-    return _matrix(basis, differences, [amplitude * boys(2 * basis.highest, pairs.degree, pairs.x), *poisson])
+    radials = [amplitude * boys(2 * basis.highest, pairs.degree, pairs.x), *poisson]
+    return _matrix(rows, columns, differences, radials)
 
 
 class _Pairs(NamedTuple):
-    """What the radial factors of all pairs of shells are made of, each [K, K].
+    """What the radial factors of pairs of shells are made of, each [k, K].
 
     Attributes:
         amplitude: n_1 n_2 (-1)^l1 (β/τ)^l1 (α/τ)^l2 (π/τ)^(3/2), τ = α + β: all that does not depend on k or R.
@@ -91,28 +170,32 @@ class _Pairs(NamedTuple):
         degree: l1 + l2.
     """
 
-    amplitude: Float[Array, "K K"]
-    mu: Float[Array, "K K"]
-    x: Float[Array, "K K"]
-    degree: Int[Array, "K K"]
+    amplitude: Float[Array, "k K"]
+    mu: Float[Array, "k K"]
+    x: Float[Array, "k K"]
+    degree: Int[Array, "k K"]
 
 
-def _pairs(basis: DensityBasis, differences: Float[Array, "N N 3"]) -> _Pairs:
-    shells, degrees = basis.shells, basis.shells.degrees
-    constants = (shells.exponents, (-1.0) ** degrees * shells.norms, (-1.0) ** degrees)
-    values = (jnp.asarray(one, differences.dtype) for one in constants)
-    # behind a barrier, lest the compiler work out constants of shape [K, K], slowly, and store them
-    alpha, norms, signs, degrees = jax.lax.optimization_barrier((*values, jnp.asarray(degrees, jnp.int32)))
-    total = alpha[:, None] + alpha
-    shares = norms[:, None] * (alpha / total) ** degrees[:, None]
-    amplitude = signs * shares * shares.T * (pi / total) ** 1.5
-    mu = alpha[:, None] * alpha / total
+def _pairs(rows: _Functions, columns: _Functions, differences: Float[Array, "b N 3"]) -> _Pairs:
+    # behind a barrier, lest the compiler work out constants of shape [k, K], slowly, and store them
+    (alpha, norm, degree), (beta, other_norm, other_degree) = jax.lax.optimization_barrier(
+        tuple(_shells(side, differences.dtype) for side in (rows, columns))
+    )
+    signed = jnp.where(degree % 2, -norm, norm)[:, None] * other_norm
+    total = alpha[:, None] + beta
+    shares = (beta / total) ** degree[:, None] * (alpha[:, None] / total) ** other_degree
+    mu = alpha[:, None] * beta / total
     square = jnp.sum(differences**2, axis=-1)
-    x = mu * square[shells.atoms][:, shells.atoms]
-    return _Pairs(amplitude, mu, x, degrees[:, None] + degrees)
+    x = mu * square[rows.on][:, columns.on]
+    return _Pairs(signed * shares * (pi / total) ** 1.5, mu, x, degree[:, None] + other_degree)
 
 
-def _laguerre(pairs: _Pairs, k: int, order: int) -> Float[Array, "K K"]:
+def _shells(side: _Functions, dtype: Any) -> tuple[Array, Array, Array]:
+    """Exponents, norms and degrees."""
+    return jnp.asarray(side.exponents, dtype), jnp.asarray(side.norms, dtype), jnp.asarray(side.degrees, jnp.int32)
+
+
+def _laguerre(pairs: _Pairs, k: int, order: int) -> Float[Array, "k K"]:
     """n! L_n^(L + 1/2)(x) of order n, L = l1 + l2 - 2k, by its recursion."""
     shift = (pairs.degree - 2 * k + 0.5).astype(pairs.x.dtype)
     before: Array = jnp.zeros_like(pairs.x)
@@ -123,18 +206,19 @@ def _laguerre(pairs: _Pairs, k: int, order: int) -> Float[Array, "K K"]:
 
 
 def _matrix(
-    basis: DensityBasis, differences: Float[Array, "N N 3"], radials: Sequence[Float[Array, "K K"]]
-) -> Float[Array, "F F"]:
-    """Σ_k radial_k(shells) Σ_M G_kM S_LM(R), for all functions of the basis."""
-    harmonics = jnp.concatenate(solid_harmonics(differences, 2 * basis.highest), axis=-1)
-    tables = jnp.asarray(couplings(basis.highest), differences.dtype)
+    rows: _Functions, columns: _Functions, differences: Float[Array, "b N 3"], radials: Sequence[Float[Array, "k K"]]
+) -> Float[Array, "f F"]:
+    """Σ_k radial_k(shells) Σ_M G_kM S_LM(R)."""
+    highest = len(radials) - 1
+    harmonics = jnp.concatenate(solid_harmonics(differences, 2 * highest), axis=-1)
+    tables = jnp.asarray(couplings(highest), differences.dtype)
     angular = jnp.einsum("kxyh,abh->kaxby", tables, harmonics)
-    width = tables.shape[1]
-    angular = jnp.reshape(angular, (len(tables), len(differences) * width, len(differences) * width))
-    rows = basis.atom * width + basis.harmonic
+    count, first, width, second, _ = angular.shape
+    angular = jnp.reshape(angular, (count, first * width, second * width))
+    mine, others = (side.atom * width + side.harmonic for side in (rows, columns))
     total: Array | float = 0.0
     for radial, part in zip(radials, angular, strict=True):
-        total = total + radial[basis.shell][:, basis.shell] * part[rows][:, rows]
+        total = total + radial[rows.shell][:, columns.shell] * part[mine][:, others]
     return jnp.asarray(total)
 
 
