@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+from ase.io import write
 
 from ergodica import check as checking
 from ergodica.check import check_model, dimer_curves
@@ -73,6 +75,18 @@ def test_dimer_figures():
     assert waves.minima == 4
     hole = checking._dimer(("H", "H"), -np.exp(-r))
     assert hole.minima == 0 and hole.repulsive_below == r[0]
+
+
+def test_precision_format_of_the_picture_and_masses_are_heeded(tmp_path, capsys):
+    path, picture, crystal = (str(tmp_path / name) for name in ("small.safetensors", "dimers.pdf", "heavy.xyz"))
+    save_model(path, model())
+    atoms = default_structures(("H", "O"))[1].to_ase()
+    atoms.set_masses([3.0] * len(atoms))
+    write(crystal, atoms, format="extxyz")
+    main(["check", path, "--precision", "float32", "-o", picture, "--structure", crystal, "--json"])
+    answer = {check["name"]: check["figure"] for check in json.loads(capsys.readouterr().out)["checks"]}
+    assert "limit 1e-04" in answer["rotation"] and "supercell" in answer
+    assert Path(picture).read_bytes().startswith(b"%PDF")
 
 
 def test_only_energies_can_be_checked():

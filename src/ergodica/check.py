@@ -242,9 +242,9 @@ def _cutoff(potential: Potential, system: System, limits: Limits) -> Probe:
             f"energy {energy:.1e} eV (limit {limits.jump_energy:.0e}), "
             f"force {force:.1e} eV/Å (limit {limits.jump_force:.0e})"
         )
-        advice = (
-            "The energy jumps when an atom crosses the cut-off, so dynamics will drift: retrain with smooth = true."
-        )
+        published = not getattr(potential.config, "smooth", True)
+        remedy = "retrain with smooth = true" if published else "take a longer cut-off, if the model lets you choose it"
+        advice = f"The energy jumps when an atom crosses the cut-off, so dynamics will drift: {remedy}."
         return Check("cut-off", bool(passed), figure, "" if passed else advice)
 
     return Probe(ends, judge)
@@ -333,11 +333,9 @@ def _dimer_checks(dimers: Sequence[Dimer]) -> list[Check]:
 
 def _plot(dimers: Sequence[Dimer], path: Path, title: str) -> None:
     """One small panel a pair."""
-    from io import BytesIO
-
     from matplotlib.figure import Figure
 
-    from ergodica.files import atomic_write
+    from ergodica.pictures import write_picture
 
     columns = min(len(dimers), 4)
     rows = -(-len(dimers) // columns)
@@ -354,6 +352,4 @@ def _plot(dimers: Sequence[Dimer], path: Path, title: str) -> None:
     figure.supxlabel("distance / Å")
     figure.supylabel("energy / eV")
     figure.suptitle(f"Dimers of {title}")
-    buffer = BytesIO()
-    figure.savefig(buffer, format="png", dpi=120)
-    atomic_write(path, buffer.getvalue())
+    write_picture(path, figure)

@@ -112,11 +112,19 @@ def write_structures(path: str | Path, structures: System | Atoms | Sequence[Sys
             ) from error
 
 
-def structure_format(path: str | Path) -> str:
+LABELLED = ("npz", "extxyz", "traj", "json", "db")
+"""Formats that hold energies, forces and stresses."""
+
+
+def structure_format(path: str | Path, labels: bool = False) -> str:
     """The format that the name of a file of structures asks for, as ASE calls it, or "npz".
 
+    Args:
+        path: of the file.
+        labels: it has to hold energies and forces as well.
+
     Raises:
-        InputError: nothing writes such files.
+        InputError: nothing writes such files, or they hold no labels.
     """
     from ase.io.formats import UnknownFileTypeError, filetype, ioformats
 
@@ -129,6 +137,8 @@ def structure_format(path: str | Path) -> str:
         kind = ""
     if kind not in ioformats or not ioformats[kind].can_write:
         raise InputError(f"'{path}': ASE writes no format of this name; try one that ends in .xyz or .cif.")
+    if labels and kind not in LABELLED:
+        raise InputError(f"'{path}': files of this kind hold no energies and forces; try .xyz, .traj, .db or .npz.")
     return kind
 
 

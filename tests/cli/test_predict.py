@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -65,6 +66,12 @@ def test_output_holds_the_labels_and_is_not_overwritten(ergodica):
     again = ergodica("predict", *both, "-o", "out.xyz")
     assert again.code == 2 and is_one_sentence(again.err) and "--overwrite" in again.err
     assert ergodica("predict", *both, "-o", "out.xyz", "--overwrite").code == 0
+
+
+@pytest.mark.parametrize("name", ["out.cif", "out.pdb", "POSCAR"])
+def test_files_that_hold_no_labels_are_refused_before_the_work(ergodica, name):
+    answer = ergodica("predict", "{f}/ethanol.xyz", "-o", name)
+    assert answer.code == 2 and "no energies and forces" in answer.err and not Path(name).exists()
 
 
 def test_evaluate_own_predictions_without_error(ergodica):

@@ -8,6 +8,7 @@ from pathlib import Path
 import phonopy
 import pytest
 from ase.build import bulk
+from ase.constraints import FixAtoms
 from ase.io import write
 
 from tests.cli.conftest import is_one_sentence
@@ -46,7 +47,33 @@ def test_structures_of_one_file_name_are_told_apart(metals):
     assert answer.code == 0 and len(answer.json) == 4
     folders = {path.name for path in Path("out").iterdir() if path.is_dir()}
     here = Path.cwd().name
-    assert folders == {"one-POSCAR", "two-POSCAR", f"{here}-Cu", f"{here}-Cu-(2)"}
+    assert folders == {"one-POSCAR", "two-POSCAR", f"{here}-Cu", f"{here}-Cu-2"}
+
+
+def test_frames_and_files_of_like_names_get_folders_of_their_own(metals):
+    write("a.xyz", [bulk("Cu"), bulk("Cu", a=3.7)], format="extxyz")
+    write("a-1.xyz", bulk("Au"), format="extxyz")
+    answer = metals("eos", "a.xyz", "a-1.xyz", "--json", "-o", "out")
+    assert answer.code == 0 and len(answer.json) == 3
+    assert len([path for path in Path("out").iterdir() if path.is_dir()]) == 3
+
+
+def test_one_crystal_without_phonons_does_not_take_those_of_the_others_away(metals):
+    write("lone.xyz", bulk("Cu", a=20.0), format="extxyz")
+    answer = metals("phonons", "Cu.xyz", "lone.xyz", "--no-relax", *QUICK, "--json", "-o", "out")
+    assert answer.code == 1 and [record["formula"] for record in answer.json] == ["Cu"]
+    assert "no result: lone: all frequencies are zero" in answer.err and Path("out/result.json").exists()
+    alone = metals("phonons", "lone.xyz", "--no-relax", *QUICK)
+    assert alone.code == 1 and is_one_sentence(alone.err)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_atoms_that_are_held_are_refused(metals, verb):
+    held = bulk("Cu", cubic=True)
+    held.set_constraint(FixAtoms([0]))
+    write("held.xyz", held, format="extxyz")
+    answer = metals(verb, "held.xyz")
+    assert answer.code == 2 and is_one_sentence(answer.err) and "constraints" in answer.err
 
 
 def test_elastic_of_several_answers_in_order(metals):

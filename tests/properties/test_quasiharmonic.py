@@ -99,6 +99,14 @@ def test_copper_agrees_with_phonopys_own_quasiharmonic_approximation():
     assert record["zero_pressure"]["thermal_expansion_per_K"][3] == pytest.approx(6e-5, rel=0.2)
 
 
+def test_the_supercell_is_one_at_all_volumes():
+    changes = {"length": 7.2, "volumes": 5, "mesh": 15.0, "t_max": 27.0, "p_max": 0.4}
+    (found,) = quasiharmonic(EMT(), bulk("Cu"), **changes)
+    assert {len(one.phonopy.supercell) for one in found.phonons} == {108}
+    np.testing.assert_allclose(found.surface.temperatures, [0, 10, 20, 27])
+    np.testing.assert_allclose(found.pressures, [0, 0.4])
+
+
 def test_unstable_crystal_and_pressure_out_of_reach_are_told():
     with pytest.raises(WorkFailed, match="imaginary modes"):
         quasiharmonic(argon(8.5), bulk("Ar", "sc", a=3.7), length=5.0, mesh=10.0, t_max=20)

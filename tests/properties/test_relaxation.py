@@ -7,6 +7,7 @@ import pytest
 from ase.build import bulk
 from ase.calculators.calculator import Calculator as ASECalculator
 from ase.calculators.emt import EMT
+from ase.constraints import FixAtoms
 
 from ergodica import Calculator, load, predict
 from ergodica.errors import InputError, WorkFailed
@@ -76,6 +77,13 @@ def test_symmetry_is_made_exact_and_kept():
     system = found.system
     fractional = system.positions @ np.linalg.inv(system.cell)
     assert spglib.get_spacegroup((system.cell, fractional, system.numbers), symprec=1e-6) == "P6_3/mmc (194)"
+
+
+def test_atoms_that_are_held_stay_also_where_symmetry_is_kept():
+    crystal = bulk("Cu", "hcp", a=2.6, c=4.1)
+    crystal.set_constraint(FixAtoms([0, 1]))
+    (found,) = relax_together(evaluator(EMT()), [as_system(crystal)], symprec=0.01)
+    np.testing.assert_allclose(found.system.positions, crystal.positions, atol=1e-9)
 
 
 def test_steps_run_out():

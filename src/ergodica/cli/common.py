@@ -30,6 +30,10 @@ Words = Annotated[tuple[str, ...], Parameter(negative="", show_default=False, co
 """An option that takes all words up to the next option."""
 
 
+Kind = Literal["structures", "labels", "picture"]
+"""What an output holds: structures, also with energies and forces, or a picture."""
+
+
 @Parameter(name="*")
 @dataclass(frozen=True)
 class Shared:
@@ -56,7 +60,7 @@ class Shared:
     overwrite: Flag = False
     """Replace an output file that exists."""
 
-    def start(self, check_output: bool = True, kind: Literal["structures", "picture"] | None = None) -> None:
+    def start(self, check_output: bool = True, kind: Kind | None = None) -> None:
         """Check the output, choose the device, switch the compilation cache on; call before anything imports JAX.
 
         Args:
@@ -75,7 +79,19 @@ class Shared:
             from ergodica.files import structure_format
             from ergodica.pictures import picture_format
 
-            {"structures": structure_format, "picture": picture_format}[kind](self.output)
+            if kind == "picture":
+                picture_format(self.output)
+            else:
+                structure_format(self.output, labels=kind == "labels")
+
+    def refuse_output(self) -> None:
+        """For verbs that write no file.
+
+        Raises:
+            InputError: one was asked for.
+        """
+        if self.output is not None:
+            raise InputError("This verb writes no file: leave -o out and take the result from --json.")
 
     def claim(self, path: Path) -> Path:
         """A path that may be written.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from ergodica.cli.common import Common, Flag  # noqa: F401  the parser looks inherited options up here
+from ergodica.cli.failures import DONE, FAILED
 from ergodica.cli.inputs import Item, read_items
 from ergodica.cli.output import plain, say
+from ergodica.errors import WorkFailed
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -27,6 +29,7 @@ __all__ = [
     "Displacements",
     "Drawing",
     "Expansion",
+    "Outcome",
     "finish",
     "named",
     "table",
@@ -135,13 +138,51 @@ def _names(items: Sequence[Item]) -> list[str]:
     names, seen = [], Counter[str]()
     for item, path, stem in zip(items, paths, stems, strict=True):
         name = f"{path.parent.name}-{stem}" if sources[stem] > 1 else stem
-        name = f"{name} {item.index}" if counts[item.file] > 1 else name
+        name = f"{name}-{item.index}" if counts[item.file] > 1 else name
+        while seen[name]:
+            seen[name] += 1
+            name = f"{name}-{seen[name]}"
         seen[name] += 1
-        names.append(f"{name} ({seen[name]})" if seen[name] > 1 else name)
+        names.append(name)
     return names
 
 
-def finish(common: Common, items: Sequence[Item], found: Sequence[Any], draw: Any, title: str) -> list[dict[str, Any]]:
+@dataclass
+class Outcome:
+    """Which structures of a call came to nothing: a call of one fails as a whole, of others the rest is reported."""
+
+    common: Common
+    items: Sequence[Item]
+    lost: set[int] = field(default_factory=set)
+
+    def __call__(self, number: int, reason: str) -> None:
+        """One has no result."""
+        if len(self.items) == 1:
+            raise WorkFailed(reason)
+        self.lost.add(number)
+        say(self.common, f"no result: {reason}")
+
+    @property
+    def left(self) -> list[Item]:
+        """The structures with results.
+
+        Raises:
+            WorkFailed: there are none.
+        """
+        left = [item for number, item in enumerate(self.items) if number not in self.lost]
+        if not left:
+            raise WorkFailed("There is no result for any of the structures.")
+        return left
+
+    @property
+    def code(self) -> int:
+        """Of the exit."""
+        return FAILED if self.lost else DONE
+
+
+def finish(
+    common: Common, items: Sequence[Item], found: Sequence[Any], draw: Any, title: str, several: bool | None = None
+) -> list[dict[str, Any]]:
     """Records of the results; warnings are told, and the folder is written where one was asked for.
 
     Args:
@@ -150,6 +191,7 @@ def finish(common: Common, items: Sequence[Item], found: Sequence[Any], draw: An
         found: the results, with `to_dict` and `warnings`.
         draw: from a result and a title to its `Drawing`.
         title: of the page.
+        several: whether many were asked for, of which only these came out.
     """
     for one in found:
         for warning in one.warnings:
@@ -157,10 +199,10 @@ def finish(common: Common, items: Sequence[Item], found: Sequence[Any], draw: An
     records = [{**item.head, **one.to_dict()} for item, one in zip(items, found, strict=True)]
     if common.output is not None:
         drawings = {
-            item.system.name.replace(" ", "-"): draw(one, f"{item.system.name}, {common.model}")
+            item.system.name: draw(one, f"{item.system.name}, {common.model}")
             for item, one in zip(items, found, strict=True)
         }
-        write_folder(common, records if len(records) > 1 else records[0], drawings, records, title)
+        write_folder(common, records if several or len(records) > 1 else records[0], drawings, records, title)
     return records
 
 

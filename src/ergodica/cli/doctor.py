@@ -14,6 +14,7 @@ def doctor(*, common: Common = DEFAULTS) -> int:
 
     Example: `ergodica doctor`
     """
+    common.refuse_output()
     common.start()
     from ergodica.cli.session import cache_folder
     from ergodica.doctor import examine

@@ -20,6 +20,7 @@ __all__ = ["add", "import_", "list_", "show"]
 
 def list_(*, common: Common = DEFAULTS) -> None:
     """List the models that come with the package."""
+    common.refuse_output()
     from ergodica.checkpoint import read_header
     from ergodica.dft.learned.functional import shipped_functionals
     from ergodica.potentials import shipped
@@ -44,6 +45,7 @@ def show(name: str, /, *, common: Common = DEFAULTS) -> None:
     name
         Name of a shipped model, or path of a model file.
     """
+    common.refuse_output()
     from ergodica.checkpoint import read_header
     from ergodica.dft.learned.functional import FORMAT, shipped_functionals
     from ergodica.potentials import load

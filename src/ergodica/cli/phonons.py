@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from ergodica.cli.common import Flag
-from ergodica.cli.crystals import DEFAULTS, CrystalOptions, Displacements, Drawing, finish, named, table
+from ergodica.cli.crystals import DEFAULTS, CrystalOptions, Displacements, Drawing, Outcome, finish, named, table
 from ergodica.cli.output import emit, say
 from ergodica.cli.predict import atoms_of
 from ergodica.cli.session import CompileWatch
@@ -29,7 +29,7 @@ def phonons(
     t_step: float = 10.0,
     how: Displacements = MOVES,
     common: CrystalOptions = DEFAULTS,
-) -> None:
+) -> int:
     """Phonons of every crystal in the files, relaxed first; thermal functions are per mole of primitive cells.
 
     Splitting of polar modes at Γ (the non-analytical correction) needs Born charges and is left out.
@@ -54,13 +54,13 @@ def phonons(
     items = named(files)
     from ergodica.properties.phonons import phonons as library_phonons
 
-    potential = common.load()
+    potential, outcome = common.load(), Outcome(common, items)
     with CompileWatch(atoms_of(items), common.quiet) as watch:
-        found = library_phonons(potential, [item.system for item in items], options)
+        found = library_phonons(potential, [item.system for item in items], options, failed=outcome)
     if options.relax:
         say(common, "Atoms and cell were relaxed first; --no-relax takes them as they are.")
-    records = finish(common, items, found, _draw, "Phonons")
-    if len(records) > 1:
+    records = finish(common, outcome.left, found, _draw, "Phonons", len(items) > 1)
+    if len(items) > 1:
         rows: list[Any] = [[r[key] for key in ("file", "index", "formula", *KEYS)] for r in records]
         emit(common, records, COLUMNS, rows)
     else:
@@ -70,6 +70,7 @@ def phonons(
         ]
         emit(common, records[0], ("", records[0]["formula"]), rows)
     say(common, f"{potential.info.name}: {watch.summary()}")
+    return outcome.code
 
 
 def _draw(result: Any, title: str) -> Drawing:

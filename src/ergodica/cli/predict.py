@@ -9,6 +9,7 @@ from ergodica.cli.common import DEFAULTS, Common, Flag
 from ergodica.cli.inputs import Item, read_items
 from ergodica.cli.output import emit, progress, say
 from ergodica.cli.session import CompileWatch
+from ergodica.errors import InputError
 
 if TYPE_CHECKING:
     from ergodica.potentials.potential import Potential
@@ -28,14 +29,18 @@ def predict(*files: str, uncertainty: Flag = False, common: Common = DEFAULTS) -
     uncertainty
         Say how far to trust each prediction; the model must be an ensemble.
     """
-    common.start(kind="structures")
-    items = read_items(files)
-    found = predict_items(common, common.load(), items, uncertainty)
+    common.start(kind="labels")
+    items, potential = read_items(files), common.load()
+    if common.output is not None and potential.config.head != "energy":
+        raise InputError(f"'{potential.info.name}' predicts no energies, so there are no labels to write: use --json.")
+    found = predict_items(common, potential, items, uncertainty)
     if common.output is not None:
         _write(common, items, found)
-    records = [_record(item, one) for item, one in zip(items, found, strict=True)]
+    unit = getattr(potential.config, "unit", "")
+    records = [_record(item, one, unit) for item, one in zip(items, found, strict=True)]
     if "property" in records[0]:
-        heads: tuple[str, ...] = ("file", "index", "formula", records[0]["property_name"])
+        title = records[0]["property_name"] + (f" / {unit}" if unit else "")
+        heads: tuple[str, ...] = ("file", "index", "formula", title)
         emit(common, records, heads, ((r["file"], r["index"], r["formula"], r["property"]) for r in records))
         return
     heads = ("file", "index", "formula", "energy / eV", "largest force / eV/Å", "pressure / GPa")
@@ -67,10 +72,10 @@ def atoms_of(items: Sequence[Item]) -> str:
     return f"{largest} atoms" if len(items) == 1 else f"{len(items)} structures of up to {largest} atoms"
 
 
-def _record(item: Item, one: Any) -> dict[str, Any]:
+def _record(item: Item, one: Any, unit: str) -> dict[str, Any]:
     head = {**item.head, "n_atoms": len(item.system)}
     if hasattr(one, "kind"):
-        return {**head, "property_name": one.kind, "property": one.value}
+        return {**head, "property_name": one.kind, "property": one.value, "property_unit": unit}
     return {
         **head,
         "energy_eV": one.energy,
@@ -114,12 +119,9 @@ def _row(record: dict[str, Any]) -> tuple[Any, ...]:
 
 
 def _write(common: Common, items: Sequence[Item], found: Sequence[Any]) -> None:
-    from ergodica.errors import InputError
     from ergodica.files import write_structures
     from ergodica.system import Labels
 
-    if any(hasattr(one, "kind") for one in found):
-        raise InputError("This model predicts no energies, so there are no labels to write: use --json.")
     labelled = [
         item.system.with_labels(Labels(one.energy, one.forces, one.stress))
         for item, one in zip(items, found, strict=True)

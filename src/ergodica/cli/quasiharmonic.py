@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from ergodica.cli.crystals import DEFAULTS, CrystalOptions, Drawing, Expansion, finish, named
+from ergodica.cli.crystals import DEFAULTS, CrystalOptions, Drawing, Expansion, Outcome, finish, named
 from ergodica.cli.output import emit, say
 from ergodica.cli.predict import atoms_of
 from ergodica.cli.session import CompileWatch
@@ -33,7 +33,7 @@ def quasiharmonic(
     t_step: float = 10.0,
     how: Expansion = EXPANSION,
     common: CrystalOptions = DEFAULTS,
-) -> None:
+) -> int:
     """Thermal expansion, bulk modulus, heat capacity and G(T, P) of every crystal in the files.
 
     Phonons are computed at several volumes (quasi-harmonic approximation), atoms and cell shape relaxed at each.
@@ -54,15 +54,16 @@ def quasiharmonic(
     items = named(files)
     from ergodica.properties.quasiharmonic import quasiharmonic as library_quasiharmonic
 
-    potential = common.load()
+    potential, outcome = common.load(), Outcome(common, items)
     with CompileWatch(atoms_of(items), common.quiet) as watch:
-        found = library_quasiharmonic(potential, [item.system for item in items], options)
-    records = finish(common, items, found, _draw, "Quasi-harmonic free energies")
-    if len(records) > 1:
+        found = library_quasiharmonic(potential, [item.system for item in items], options, failed=outcome)
+    records = finish(common, outcome.left, found, _draw, "Quasi-harmonic free energies", len(items) > 1)
+    if len(items) > 1:
         emit(common, records, ("file", "index", "formula", *COLUMNS), [row for r in records for row in _rows(r)])
     else:
         emit(common, records[0], COLUMNS, [row[3:] for row in _rows(records[0])], "At zero pressure")
     say(common, f"{potential.info.name}: {watch.summary()}")
+    return outcome.code
 
 
 def _rows(record: dict[str, Any]) -> list[list[Any]]:

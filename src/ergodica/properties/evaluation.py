@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ergodica.errors import ErgodicaError, InputError, WorkFailed
@@ -15,10 +16,12 @@ if TYPE_CHECKING:
     from ergodica.neighbors import Capacity
     from ergodica.potentials.potential import Potential
 
-__all__ = ["Evaluate", "Model", "evaluator", "require_crystals"]
+__all__ = ["Evaluate", "Failed", "Model", "evaluator", "leaving_out", "require_crystals"]
 
 Model = Any
 """A `Potential`, or an ASE calculator."""
+Failed = Callable[[int, str], None]
+"""Is told the number of a structure without a result, and why it has none."""
 
 
 class Evaluate(Protocol):
@@ -91,8 +94,19 @@ def _one_by_one(calculator: BaseCalculator) -> Evaluate:
     return evaluate
 
 
+@contextmanager
+def leaving_out(number: int, failed: Failed | None) -> Iterator[None]:
+    """What fails with one structure is told, and the others go on; nobody to tell: it is raised."""
+    try:
+        yield
+    except WorkFailed as error:
+        if failed is None:
+            raise
+        failed(number, str(error))
+
+
 def require_crystals(systems: Sequence[System], what: str) -> None:
-    """Raise `InputError` for the first structure that is not periodic in three directions.
+    """Raise `InputError` for the first structure that is not periodic in three directions, or whose atoms are held.
 
     Args:
         systems: the structures.
@@ -103,4 +117,9 @@ def require_crystals(systems: Sequence[System], what: str) -> None:
             raise InputError(
                 f"{system.name} is no crystal ({int(system.pbc.sum())} of 3 directions are periodic), so it has no "
                 f"{what}: give a structure with a full cell."
+            )
+        if system.fixed.any():
+            raise InputError(
+                f"{system.name}: {int(system.fixed.sum())} of its atoms are held in place, but {what} are of a crystal "
+                "whose atoms are free: take the constraints out (selective dynamics, move_mask, FixAtoms)."
             )

@@ -17,12 +17,25 @@ from ergodica.system import System
 __all__ = ["displaced", "forces_at_rest", "harmonic_crystals", "set_forces", "supercell_multiples"]
 
 
-def harmonic_crystals(evaluate: Evaluate, systems: Sequence[System], options: PhononOptions) -> list[Any]:
+def harmonic_crystals(
+    evaluate: Evaluate, systems: Sequence[System], options: PhononOptions, volumes: int = 1
+) -> list[Any]:
     """A `phonopy.Phonopy` with force constants for each structure; labels must hold the forces at rest, if any.
 
     Forces of the undisplaced crystal are subtracted, so that what is left of them after a relaxation does no harm.
+
+    Args:
+        evaluate: from `evaluator`.
+        systems: the structures.
+        options: how.
+        volumes: so many structures in a row are one crystal at several volumes: they get the supercell of the smallest.
     """
-    harmonics = [displaced(system, options) for system in systems]
+    harmonics = []
+    for first in range(0, len(systems), volumes):
+        crystals = systems[first : first + volumes]
+        lattice = _repeated(min(crystals, key=lambda one: one.volume), options)[0]
+        multiples = options.supercell or supercell_multiples(np.asarray(lattice), options.length)
+        harmonics += [displaced(system, options, multiples) for system in crystals]
     cells: list[System] = []
     for system, harmonic in zip(systems, harmonics, strict=True):
         cells += [_system_of(cell, system) for cell in harmonic.supercells_with_displacements]
@@ -47,12 +60,30 @@ def set_forces(harmonic: Any, forces: Float[np.ndarray, "D A 3"], sum_rule: bool
         harmonic.symmetrize_force_constants(show_drift=False)
 
 
-def displaced(system: System, options: PhononOptions) -> Any:
-    """Phonopy's object with displacements: of the cell as given, or of the conventional one."""
+def displaced(system: System, options: PhononOptions, multiples: tuple[int, int, int] | None = None) -> Any:
+    """Phonopy's object with displacements: of the cell as given, or of the conventional one.
+
+    Args:
+        system: the structure.
+        options: how.
+        multiples: of the cell, instead of those that the options lead to.
+    """
     import phonopy
     from phonopy.structure.atoms import PhonopyAtoms
     from phonopy.structure.cells import guess_primitive_matrix
 
+    lattice, places, numbers = _repeated(system, options)
+    masses = _masses(system, numbers)
+    cell = PhonopyAtoms(numbers=numbers, cell=lattice, scaled_positions=places, masses=masses)
+    multiples = multiples or options.supercell or supercell_multiples(np.asarray(lattice), options.length)
+    primitive = guess_primitive_matrix(cell, symprec=options.symprec)  # "auto" does the same, and warns of it
+    harmonic = phonopy.Phonopy(cell, np.diag(multiples), primitive_matrix=primitive, symprec=options.symprec)
+    harmonic.generate_displacements(distance=options.displacement)
+    return harmonic
+
+
+def _repeated(system: System, options: PhononOptions) -> tuple[Any, Any, Any]:
+    """Lattice, fractional coordinates and numbers of the cell that is repeated."""
     crystal: Any = (system.cell, system.positions @ np.linalg.inv(system.cell), system.numbers)
     if options.supercell is None:
         import spglib
@@ -63,14 +94,7 @@ def displaced(system: System, options: PhononOptions) -> Any:
             raise no_symmetry(system.name, options.symprec) from error
         if crystal is None:
             raise no_symmetry(system.name, options.symprec)
-    lattice, places, numbers = crystal
-    masses = _masses(system, numbers)
-    cell = PhonopyAtoms(numbers=numbers, cell=lattice, scaled_positions=places, masses=masses)
-    multiples = options.supercell or supercell_multiples(np.asarray(lattice), options.length)
-    primitive = guess_primitive_matrix(cell, symprec=options.symprec)  # "auto" does the same, and warns of it
-    harmonic = phonopy.Phonopy(cell, np.diag(multiples), primitive_matrix=primitive, symprec=options.symprec)
-    harmonic.generate_displacements(distance=options.displacement)
-    return harmonic
+    return crystal
 
 
 def _masses(system: System, numbers: Int[np.ndarray, " N"]) -> list[float] | None:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from ergodica.errors import InputError
 
-__all__ = ["ElasticOptions", "EosOptions", "PhononOptions", "QuasiharmonicOptions"]
+if TYPE_CHECKING:
+    import numpy as np
+    from jaxtyping import Float
+
+__all__ = ["ElasticOptions", "EosOptions", "PhononOptions", "QuasiharmonicOptions", "steps_to"]
 
 Arithmetic = Literal["float32", "float64"]
 
@@ -78,6 +82,13 @@ class ElasticOptions:
             raise InputError(f"strains={self.strains}: give one or more different amplitudes, such as 0.005, 0.01.")
         if not all(0 < strain <= 0.05 for strain in self.strains):
             raise InputError(f"strains={self.strains} must lie between 0 and 0.05: elasticity is for small strains.")
+
+
+def steps_to(top: float, step: float) -> Float[np.ndarray, " n"]:
+    """From 0 by a step up to the top, which is always there."""
+    import numpy as np
+
+    return np.append(np.arange(0.0, top - 1e-6 * step, step), top)
 
 
 @dataclass(frozen=True)

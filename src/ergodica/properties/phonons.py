@@ -16,9 +16,9 @@ from jaxtyping import Float
 from ergodica._extras import require
 from ergodica.config import check_keys
 from ergodica.errors import WorkFailed
-from ergodica.properties.evaluation import Model, evaluator, require_crystals
+from ergodica.properties.evaluation import Failed, Model, evaluator, leaving_out, require_crystals
 from ergodica.properties.harmonic import harmonic_crystals
-from ergodica.properties.options import PhononOptions
+from ergodica.properties.options import PhononOptions, steps_to
 from ergodica.properties.relaxation import at_rest
 from ergodica.system import System, as_systems
 from ergodica.units import KJ_PER_MOL
@@ -159,6 +159,8 @@ def phonons(
     model: Model,
     structures: System | Atoms | Sequence[System | Atoms],
     options: PhononOptions | None = None,
+    *,
+    failed: Failed | None = None,
     **changes: Any,
 ) -> list[Phonons]:
     """Phonons of crystals: bands, density of states, thermal functions, imaginary modes.
@@ -169,6 +171,7 @@ def phonons(
         model: a `Potential` or an ASE calculator.
         structures: one or many crystals.
         options: how.
+        failed: is told the number of a structure that has no phonons, and why; the others are returned then.
         changes: fields of `PhononOptions` by name, such as `supercell=(2, 2, 2)`.
 
     Returns:
@@ -177,7 +180,7 @@ def phonons(
     Raises:
         InputError: a structure that is not periodic in three directions, an element the model does not know, or phonopy
             or seekpath is not installed.
-        WorkFailed: the model failed.
+        WorkFailed: the model failed, or the atoms of a structure do not feel each other.
     """
     check_keys(PhononOptions, changes, "phonons")
     options = replace(options or PhononOptions(), **changes)
@@ -188,8 +191,9 @@ def phonons(
     rested = at_rest(evaluate, systems, options.relax, options.fmax, options.steps, options.symprec)
     harmonics = harmonic_crystals(evaluate, [system for system, _ in rested], options)
     found = []
-    for (system, warnings), harmonic in zip(rested, harmonics, strict=True):
-        found.append(analyse(system, harmonic, options, warnings))
+    for number, ((system, warnings), harmonic) in enumerate(zip(rested, harmonics, strict=True)):
+        with leaving_out(number, failed):
+            found.append(analyse(system, harmonic, options, warnings))
     return found
 
 
@@ -205,7 +209,7 @@ def analyse(system: System, harmonic: Any, options: PhononOptions, warnings: Seq
     Raises:
         WorkFailed: all frequencies are zero.
     """
-    temperatures = np.arange(0.0, options.t_max + options.t_step / 2, options.t_step)
+    temperatures = steps_to(options.t_max, options.t_step)
     bands = _bands(harmonic, options.symprec)
     mesh = harmonic.run_mesh(options.mesh, is_gamma_center=True)
     if not np.max(mesh.frequencies) > ALL_ZERO:

@@ -16,11 +16,12 @@ from jaxtyping import Float
 
 from ergodica._extras import require
 from ergodica.config import check_keys
+from ergodica.dynamics.relax import Relaxed
 from ergodica.errors import InputError, WorkFailed
 from ergodica.properties.eos import EosFit, eos, scaled
-from ergodica.properties.evaluation import Evaluate, Model, evaluator, require_crystals
+from ergodica.properties.evaluation import Failed, Model, evaluator, leaving_out, require_crystals
 from ergodica.properties.harmonic import harmonic_crystals
-from ergodica.properties.options import EosOptions, QuasiharmonicOptions
+from ergodica.properties.options import EosOptions, QuasiharmonicOptions, steps_to
 from ergodica.properties.phonons import Phonons, analyse
 from ergodica.properties.relaxation import relax_together
 from ergodica.system import System, as_systems
@@ -179,6 +180,8 @@ def quasiharmonic(
     model: Model,
     structures: System | Atoms | Sequence[System | Atoms],
     options: QuasiharmonicOptions | None = None,
+    *,
+    failed: Failed | None = None,
     **changes: Any,
 ) -> list[Quasiharmonic]:
     """Free energies of crystals over temperature and pressure.
@@ -191,6 +194,7 @@ def quasiharmonic(
         model: a `Potential` or an ASE calculator.
         structures: one or many crystals.
         options: how.
+        failed: is told the number of a structure that has no free energies, and why; the others are returned then.
         changes: fields of `QuasiharmonicOptions` by name, such as `p_max=20`.
 
     Returns:
@@ -208,15 +212,25 @@ def quasiharmonic(
     require("phonopy", "phonons"), require("seekpath", "phonons")
     evaluate = evaluator(model, options.precision)
     static = EosOptions(fmax=options.fmax, steps=options.steps, precision=options.precision)
-    curves = eos(model, systems, static)
-    for curve in curves:
-        if curve.fit is None:
-            raise WorkFailed(curve.warnings[0])
-    fits = [curve.fit for curve in curves if curve.fit is not None]
-    cells = [
-        scaled(system, volume) for system, fit in zip(systems, fits, strict=True) for volume in _volumes(fit, options)
-    ]
-    return _collect(evaluate, systems, fits, cells, options)
+    fits: dict[int, EosFit] = {}
+    for number, curve in enumerate(eos(model, systems, static)):
+        with leaving_out(number, failed):
+            if curve.fit is None:
+                raise WorkFailed(curve.warnings[0])
+            fits[number] = curve.fit
+    if not fits:
+        return []
+    cells = [scaled(systems[number], volume) for number, fit in fits.items() for volume in _volumes(fit, options)]
+    relaxed = relax_together(
+        evaluate, cells, cell="shape", fmax=options.fmax, steps=options.steps, symprec=options.symprec
+    )
+    harmonics = harmonic_crystals(evaluate, [one.system for one in relaxed], options.phonons, options.volumes)
+    found = []
+    for row, (number, fit) in enumerate(fits.items()):
+        own = slice(row * options.volumes, (row + 1) * options.volumes)
+        with leaving_out(number, failed):
+            found.append(_collect(systems[number], fit, relaxed[own], harmonics[own], options))
+    return found
 
 
 def _volumes(fit: EosFit, options: QuasiharmonicOptions) -> Float[np.ndarray, " V"]:
@@ -231,43 +245,31 @@ def _volumes(fit: EosFit, options: QuasiharmonicOptions) -> Float[np.ndarray, " 
 
 
 def _collect(
-    evaluate: Evaluate,
-    systems: Sequence[System],
-    fits: Sequence[EosFit],
-    cells: Sequence[System],
-    options: QuasiharmonicOptions,
-) -> list[Quasiharmonic]:
-    relaxed = relax_together(
-        evaluate, cells, cell="shape", fmax=options.fmax, steps=options.steps, symprec=options.symprec
-    )
-    harmonics = harmonic_crystals(evaluate, [one.system for one in relaxed], options.phonons)
-    pressures = np.arange(0.0, options.p_max + options.p_step / 2, options.p_step)
-    found = []
-    for k, (system, fit) in enumerate(zip(systems, fits, strict=True)):
-        own = slice(k * options.volumes, (k + 1) * options.volumes)
-        warnings = []
-        if not all(one.converged for one in relaxed[own]):
-            warnings.append(f"{system.name}: relaxations did not converge in {options.steps} steps at some volumes.")
-        all_ = [analyse(one.system, h, options.phonons) for one, h in zip(relaxed[own], harmonics[own], strict=True)]
-        sound = tuple(one for one in all_ if not one.imaginary)
-        if len(sound) < len(all_):
-            lost = ", ".join(f"{one.system.volume / len(system):.4g}" for one in all_ if one.imaginary)
-            warnings.append(f"{system.name} has imaginary modes at {lost} Å³/atom: these volumes are left out.")
-        if len(sound) < DEGREE + 2:
-            raise WorkFailed(
-                f"{system.name} has imaginary modes at {len(all_) - len(sound)} of {len(all_)} volumes: it is no "
-                "stable crystal of this model, so it has no quasi-harmonic free energy."
-            )
-        surface = _surface(sound)
-        if np.isnan(surface.volume(0.0)).any():
-            last = surface.temperatures[~np.isnan(surface.volume(0.0))]
-            until = f"up to {last[-1]:g} K" if last.size else "at no temperature"
-            warnings.append(
-                f"{system.name}: at zero pressure the free energy has its minimum among the sampled volumes only "
-                f"{until}; raise --expansion, or the crystal is near its limit of stability."
-            )
-        found.append(Quasiharmonic(system, surface, pressures, fit, sound, tuple(warnings)))
-    return found
+    system: System, fit: EosFit, relaxed: Sequence[Relaxed], harmonics: Sequence[Any], options: QuasiharmonicOptions
+) -> Quasiharmonic:
+    """Free energies of one crystal from its cells and force constants at all volumes."""
+    warnings = []
+    if not all(one.converged for one in relaxed):
+        warnings.append(f"{system.name}: relaxations did not converge in {options.steps} steps at some volumes.")
+    all_ = [analyse(one.system, h, options.phonons) for one, h in zip(relaxed, harmonics, strict=True)]
+    sound = tuple(one for one in all_ if not one.imaginary)
+    if len(sound) < len(all_):
+        lost = ", ".join(f"{one.system.volume / len(system):.4g}" for one in all_ if one.imaginary)
+        warnings.append(f"{system.name} has imaginary modes at {lost} Å³/atom: these volumes are left out.")
+    if len(sound) < DEGREE + 2:
+        raise WorkFailed(
+            f"{system.name} has imaginary modes at {len(all_) - len(sound)} of {len(all_)} volumes: it is no "
+            "stable crystal of this model, so it has no quasi-harmonic free energy."
+        )
+    surface = _surface(sound)
+    if np.isnan(surface.volume(0.0)).any():
+        last = surface.temperatures[~np.isnan(surface.volume(0.0))]
+        until = f"up to {last[-1]:g} K" if last.size else "at no temperature"
+        warnings.append(
+            f"{system.name}: at zero pressure the free energy has its minimum among the sampled volumes only "
+            f"{until}; raise --expansion, or the crystal is near its limit of stability."
+        )
+    return Quasiharmonic(system, surface, steps_to(options.p_max, options.p_step), fit, sound, tuple(warnings))
 
 
 def _surface(phonons: Sequence[Phonons]) -> FreeEnergySurface:

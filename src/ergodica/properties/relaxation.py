@@ -139,7 +139,7 @@ def _keep_symmetry(atoms: Atoms, symprec: float, name: str) -> None:
     require("spglib", "phonons")
     try:
         refine_symmetry(atoms, symprec)
-        atoms.set_constraint(FixSymmetry(atoms, symprec=symprec))
+        atoms.set_constraint([*atoms.constraints, FixSymmetry(atoms, symprec=symprec)])
     except Exception as error:  # spglib's own errors, or its None seen through ASE, by version
         raise no_symmetry(name, symprec) from error
 

@@ -61,5 +61,6 @@ def supercell(system: System) -> System:
     """Two cells, with a lattice basis that is not the obvious one."""
     positions = np.concatenate([system.positions, system.positions + system.cell[0]])
     basis = np.array([[2, 0, 0], [1, 1, 0], [0, 1, 1]])
-    numbers, fixed = (np.tile(values, 2) for values in (system.numbers, system.fixed))
-    return replace(system, numbers=numbers, positions=positions, cell=basis @ system.cell, fixed=fixed)
+    numbers, fixed, masses = (np.tile(values, 2) for values in (system.numbers, system.fixed, system.own_masses))
+    cell = basis @ system.cell
+    return replace(system, numbers=numbers, positions=positions, cell=cell, fixed=fixed, own_masses=masses)
