@@ -173,6 +173,22 @@ def test_explicit_keys(tmp_path):
             read_structures(path, energy_key=key)
 
 
+def test_explicit_keys_of_an_archive(tmp_path):
+    path = tmp_path / "water.npz"
+    write_structures(path, [System.from_ase(water(0.1 * k)) for k in range(2)])
+    with np.load(path) as archive:
+        np.savez(path, **archive, E_ccsd=np.array([-3.0, -4.0]))
+    assert [one.labels.energy for one in read_structures(path, energy_key="E_ccsd")] == [-3.0, -4.0]
+    with pytest.raises(InputError, match="no 'E_mp2'"):
+        read_structures(path, energy_key="E_mp2")
+
+
+@pytest.mark.parametrize("selection", ["-", "::0", "1:-"])
+def test_bad_selections(many, selection):
+    with pytest.raises(InputError, match="must look like"):
+        read_structures(f"{many}@{selection}")
+
+
 def test_label_that_is_not_finite(tmp_path):
     path = tmp_path / "nan.xyz"
     path.write_text("1\nProperties=species:S:1:pos:R:3 energy=nan\nH 0 0 0\n")
@@ -320,15 +336,18 @@ def test_a_ragged_archive_holds_all_that_a_system_is(tmp_path):
         charge=1.0,
         labels=Labels(-3.0, rng.normal(size=(2, 3)), np.diag([1.0, 2, 3]) + 0.1, "emt 3", "guess"),
         info={"kind": "rattled", "temperature_K": 300.0},
+        fixed=[True, False],
+        own_masses=[30.0, 18.0],
     )
     bare = System(numbers=[1], positions=np.zeros((1, 3)))
     write_structures(tmp_path / "both.npz", [crystal, bare])
     first, second = read_structures(tmp_path / "both.npz")
-    for key in ("numbers", "positions", "cell", "pbc", "charge", "info"):
+    for key in ("numbers", "positions", "cell", "pbc", "charge", "info", "fixed", "own_masses"):
         np.testing.assert_array_equal(getattr(first, key), getattr(crystal, key))
     for key in ("energy", "forces", "stress", "teacher", "level_of_theory"):
         np.testing.assert_array_equal(getattr(first.labels, key), getattr(crystal.labels, key))
     assert second.labels == Labels() and second.info == {}
+    assert not second.fixed.any() and not second.own_masses.size
 
 
 def test_extxyz_carries_what_is_known_of_a_structure(tmp_path):

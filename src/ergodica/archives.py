@@ -17,7 +17,7 @@ from ergodica.units import KCAL_PER_MOL
 
 __all__ = ["SLICE", "full_stress", "parse_slice", "ragged_arrays", "read_archive"]
 
-SLICE = re.compile(r"-?\d*(:-?\d*){0,2}")
+SLICE = re.compile(r"(-?\d+)?(:(-?\d+)?){0,2}")
 """A selection of frames as Python writes it."""
 
 
@@ -27,9 +27,9 @@ def parse_slice(text: str, path: Path) -> slice:
     Raises:
         InputError: it is no selection of frames.
     """
-    if not SLICE.fullmatch(text) or text == "":
+    parts = [int(part) if part else None for part in text.split(":")] if SLICE.fullmatch(text) else []
+    if text == "" or not parts or parts[2:] == [0]:
         raise InputError(f"'{path}@{text}': the selection must look like @3 or @0:10 or @::5.")
-    parts = [int(part) if part else None for part in text.split(":")]
     if len(parts) == 1 and parts[0] is not None:
         return slice(parts[0], parts[0] + 1 or None)
     return slice(*parts)
@@ -66,7 +66,7 @@ def _read_ragged(archive: Any, path: Path, selection: str | None) -> list[System
     """
     sizes = archive["n_atoms"]
     offset = np.concatenate([[0], np.cumsum(sizes)])
-    known = ("numbers", "positions", "scaled", "energy", "forces", "cell", "pbc", "stress", "info")
+    known = ("numbers", "positions", "scaled", "energy", "forces", "cell", "pbc", "stress", "info", "fixed", "masses")
     data = {key: archive[key] for key in archive.files if key != "n_atoms"}
     extra = {key: value for key, value in data.items() if key not in known and value.shape == (len(sizes),)}
     pbc = data.get("pbc", np.full((len(sizes), 3), "cell" in data))
@@ -92,9 +92,16 @@ def _read_ragged(archive: Any, path: Path, selection: str | None) -> list[System
             ),
             name=f"{path.name} frame {index}",
             info=info,
+            fixed=data["fixed"][atoms] if "fixed" in data else np.zeros(0, bool),
+            own_masses=_own(data["masses"][atoms]) if "masses" in data else np.zeros(0),
         )
 
     return [system(index) for index in range(len(sizes))[parse_slice(selection or ":", path)]]
+
+
+def _own(masses: np.ndarray) -> np.ndarray:
+    """Masses of isotopes; none where they are those of the elements, which is written as NaN."""
+    return np.zeros(0) if np.isnan(masses).any() else masses
 
 
 def _present(label: np.ndarray) -> np.ndarray | None:
@@ -106,7 +113,8 @@ def ragged_arrays(systems: Sequence[System]) -> dict[str, np.ndarray]:
     """The flat arrays of a ragged archive; NaN marks labels that were not computed.
 
     `n_atoms` [F]; `numbers`, `positions` (Å) and `forces` (eV/Å) of all atoms in a row; `energy` [F], eV; `cell`
-    [F, 3, 3], Å; `pbc` [F, 3]; `stress` [F, 6], eV/Å³, tension positive, Voigt order; `info` [F], JSON.
+    [F, 3, 3], Å; `pbc` [F, 3]; `stress` [F, 6], eV/Å³, tension positive, Voigt order; `info` [F], JSON. Where there are
+    any: `fixed` atoms, and `masses` of isotopes, u.
     """
 
     def forces(system: System) -> np.ndarray:
@@ -122,7 +130,15 @@ def ragged_arrays(systems: Sequence[System]) -> dict[str, np.ndarray]:
         known = {"charge": system.charge, "teacher": labels.teacher, "level_of_theory": labels.level_of_theory}
         return json.dumps({**system.info, **{key: value for key, value in known.items() if value}}).encode()
 
+    def masses(system: System) -> np.ndarray:
+        return system.own_masses if system.own_masses.size else np.full(len(system), np.nan)
+
     energies = [system.labels.energy for system in systems]
+    rare: dict[str, np.ndarray] = {}
+    if any(system.fixed.any() for system in systems):
+        rare["fixed"] = np.concatenate([system.fixed for system in systems])
+    if any(system.own_masses.size for system in systems):
+        rare["masses"] = np.concatenate([masses(system) for system in systems])
     return {
         "n_atoms": np.array([len(system) for system in systems], np.int32),
         "numbers": np.concatenate([system.numbers for system in systems]).astype(np.uint8),
@@ -133,6 +149,7 @@ def ragged_arrays(systems: Sequence[System]) -> dict[str, np.ndarray]:
         "pbc": np.array([system.pbc for system in systems]),
         "stress": np.array([stress(system) for system in systems]),
         "info": np.array([info(system) for system in systems]),
+        **rare,
     }
 
 

@@ -174,15 +174,12 @@ def read_structures(
         file, selection = _split_selection(str(path))
         _check_file(file)
         if file.suffix == ".npz":
-            systems = _read_npz(file, selection)
-            for system in systems:
-                _require(system, needs, ())
+            systems = [_labelled(system, system.info, needs, keys) for system in _read_npz(file, selection)]
         elif file.suffix == ".h5":
             from ergodica.trajectories.hdf5 import read_hdf5
 
-            systems = [frame.system for frame in read_hdf5(file, parse_slice(selection or ":", file))]
-            for system in systems:
-                _require(system, needs, ())
+            recorded = [frame.system for frame in read_hdf5(file, parse_slice(selection or ":", file))]
+            systems = [_labelled(system, system.info, needs, keys) for system in recorded]
         else:
             systems = _from_atoms(_read_ase(file, selection), needs, keys)
     if not systems:
@@ -283,11 +280,16 @@ def _from_atoms(frames: Sequence[tuple[str, Atoms]], needs: Sequence[str], keys:
     for name, atoms in frames:
         system = System.from_ase(atoms, name)
         here: dict[str, Any] = {**atoms.arrays, **atoms.info, **(atoms.calc.results if atoms.calc is not None else {})}
-        if keys:
-            system = system.with_labels(_keyed_labels(system, here, keys))
-        _require(system, needs, tuple(here))
-        systems.append(system)
+        systems.append(_labelled(system, here, needs, keys))
     return systems
+
+
+def _labelled(system: System, here: Mapping[str, Any], needs: Sequence[str], keys: Mapping[str, str]) -> System:
+    """A system with the labels under `keys`; all that are needed are there."""
+    if keys:
+        system = system.with_labels(_keyed_labels(system, here, keys))
+    _require(system, needs, tuple(here))
+    return system
 
 
 def _keyed_labels(system: System, here: Mapping[str, Any], keys: Mapping[str, str]) -> Labels:
@@ -299,7 +301,9 @@ def _keyed_labels(system: System, here: Mapping[str, Any], keys: Mapping[str, st
     }
     for label, key in keys.items():
         if key not in here:
-            raise InputError(f"{system.name} has no '{key}' to take the {label} from; it holds {', '.join(here)}.")
+            raise InputError(
+                f"{system.name} has no '{key}' to take the {label} from; it holds {', '.join(here) or 'none'}."
+            )
         try:
             values[label] = np.asarray(here[key], float)
         except (TypeError, ValueError) as error:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from ase import Atoms
+from ase.calculators.lj import LennardJones
 
 from ergodica.active import ActiveConfig, learn_actively, read_active_config
 from ergodica.active import loop as rounds_module
@@ -18,8 +20,8 @@ from ergodica.files import write_structures
 from ergodica.potentials import ViSNetConfig
 from ergodica.potentials.ensemble import EnsembleConfig
 from ergodica.potentials.modelfile import load_model
-from ergodica.system import System
-from ergodica.training.options import DataOptions, OptimizerOptions, RunOptions, TrainConfig
+from ergodica.system import Labels, System, as_system
+from ergodica.training.options import DataOptions, OptimizerOptions, RunOptions, StartOptions, TrainConfig
 
 TETRAHEDRON = 2.2 / np.sqrt(8.0) * np.array([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]])
 MEMBER = ViSNetConfig(hidden=8, layers=1, heads=2, num_rbf=4, lmax=1, max_z=10)
@@ -109,9 +111,47 @@ def test_nothing_could_be_labelled(config):
         learn_actively(config, labeller=lambda structures, folder: [])
 
 
+class Moody(LennardJones):
+    """Fails until its licence is there."""
+
+    licence = False
+
+    def calculate(self, *arguments, **options):
+        if not self.licence:
+            raise RuntimeError("licence server down")
+        super().calculate(*arguments, **options)
+
+
+def test_a_teacher_that_failed_with_all_is_asked_again(tmp_path, monkeypatch):
+    labeller = labeller_of(TeacherOptions(f"{__name__}:Moody"))
+    systems, journal = [System([6] * 4, TETRAHEDRON)], tmp_path / "labels.jsonl"
+    assert labeller(systems, journal) == [] and len(journal.read_text().splitlines()) == 2
+    monkeypatch.setattr(Moody, "licence", True)
+    (found,) = labeller(systems, journal)
+    assert found.labels.energy is not None
+
+
+def test_earlier_data_and_frozen_parameters_are_heeded_in_all_rounds(config, monkeypatch):
+    seen = []
+
+    def stop(config, splits, **_):
+        seen.append((config.start.freeze, len(splits.replay)))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(rounds_module, "train", stop)
+    copies = [replace(as_system(Atoms("C4", TETRAHEDRON)), labels=Labels(-1.0, np.zeros((4, 3))))] * 3
+    write_structures(Path(config.explore.structures[0]).parent / "old.extxyz", copies)
+    old = str(Path(config.explore.structures[0]).parent / "old.extxyz")
+    changed = replace(config.train, start=StartOptions(freeze=("embedding",), replay=(old,)))
+    with pytest.raises(KeyboardInterrupt):
+        learn_actively(replace(config, train=changed))
+    assert seen == [(("embedding",), 3)]
+
+
 @pytest.mark.parametrize(
     ("change", "hint"),
     [
+        ({"train": TrainConfig(model=EnsembleConfig(MEMBER, 2), data=DataOptions(test=("a.xyz",)))}, "test out"),
         ({"train": TrainConfig(model=MEMBER)}, "knows its uncertainty"),
         ({"teacher": TeacherOptions("nobody")}, "no teacher 'nobody'"),
         ({"teacher": TeacherOptions("ase.calculators.emt:EMTT")}, "EMTT"),

@@ -65,6 +65,25 @@ def test_repeating_a_command_computes_nothing_again(ergodica, tmp_path):
     np.testing.assert_allclose(water.get_forces(), -water.positions, atol=1e-7)
 
 
+def test_structures_of_an_earlier_call_are_not_lost(ergodica, tmp_path):
+    write("cu.xyz", [bulk("Cu", a=a) for a in (3.5, 3.6, 3.7)])
+    words = "-t", "emt", "--workers", "0", "-o", "out.extxyz"
+    assert ergodica("label", "cu.xyz@0:2", *words, model=False).code == 0
+    other = ergodica("label", "cu.xyz@2", *words, model=False)
+    assert other.code == 2 and is_one_sentence(other.err) and len(read_structures("out.extxyz")) == 2
+    assert ergodica("label", "cu.xyz", *words, model=False).code == 0 and len(read_structures("out.extxyz")) == 3
+
+
+def test_generate_notices_that_the_users_structures_changed(ergodica, tmp_path):
+    words = "generate", "--structures", "own.xyz", "--elements", "Cu", "--json"
+    write("own.xyz", [bulk("Cu", a=a) for a in (3.5, 3.6)])
+    first = ergodica(*words, model=False)
+    assert first.code == 0 and ergodica(*words, model=False).json == first.json
+    write("own.xyz", [bulk("Cu", a=a) for a in (3.5, 3.6, 3.7)])
+    grown = ergodica(*words, model=False)
+    assert grown.code == 2 and "another recipe" in grown.err
+
+
 def test_two_teachers(ergodica, tmp_path):
     rng = np.random.default_rng(0)
     waters = [molecule("H2O") for _ in range(6)]
@@ -106,6 +125,11 @@ def test_select_by_the_disagreement_of_models(ergodica, files, tmp_path):
         (("label", "{f}/ethanol.xyz", "-t", "emt", "--kwargs", "{"), "not JSON"),
         (("label", "nowhere.xyz", "-t", "emt"), "nowhere.xyz"),
         (("label", "-t", "emt"), "at least one"),
+        (("label", "{f}/ethanol.xyz", "-t", "emt", "-o", "out.cif"), "no energies and forces"),
+        (("label", "{f}/ethanol.xyz", "-t", "emt", "--workers", "-2"), "--workers"),
+        (("label", "{f}/ethanol.xyz", "-t", "emt", "--tolerance-forces", "0.1"), "second teacher"),
+        (("label", "{f}/ethanol.xyz", "-t", "lj", "--kwargs", '{"nonsense": 3}'), "nonsense"),
+        (("generate", "--kwargs", "{}"), "--teacher"),
         (("label", "{f}/ethanol.xyz", "-t", "emt", "--agree", "emt", "--tolerance-forces", "-1"), "negative"),
         (("generate", "--elements", "Xx"), "'Xx'"),
         (("generate", "--prototypes", "fct"), "no prototype 'fct'"),

@@ -162,6 +162,16 @@ def test_open_stereochemistry_is_said(sample):
         (["CO", "-m", "nowhere.safetensors"], "add --method diffusion"),
         (["CO", "--method", "diffusion", "--temperature", "0"], "above 0 K"),
         (["CO", "--method", "diffusion", "-m", "torsions-mmff94", "--temperature", "200"], "trained between"),
+        (["CO", "--precision", "float64"], "in float32"),
+        (["dw4", "--method", "diffusion", "--temperature", "900"], "its own energy"),
+        (["dw4", "--method", "diffusion", "--reweight", "mmff94"], "its own energy"),
+        (["dw4", "--method", "diffusion", "--n", "10"], "At least 25"),
+        (["alanine-vacuum", "--method", "diffusion", "--n", "10"], "At least 25"),
+        (["alanine-vacuum", "--method", "diffusion", "--reweight", "mmff94"], "--reweight is for"),
+        (["alanine-vacuum", "--method", "diffusion", "-m", "hairpin"], "leave -m out"),
+        (["alanine-vacuum", "--method", "diffusion", "-f", "field.xml"], "-f is for"),
+        (["nowhere.pdb", "--method", "diffusion", "-m", "alanine-vacuum"], "no file"),
+        ([str(PEPTIDES / "hairpin.pdb"), "--method", "diffusion", "-m", "alanine-vacuum"], "another molecule"),
     ],
 )
 def test_bad_input(sample, arguments, hint):

@@ -75,6 +75,14 @@ def test_bad_configurations(ergodica, water, change, hint):
     assert answer.code == 2 and is_one_sentence(answer.err) and hint in answer.err
 
 
+@pytest.mark.slow
+def test_the_seed_of_the_command_line_counts(ergodica, water):
+    for seed in "12":
+        assert ergodica("train", "train.toml", "--seed", seed, "-o", f"run{seed}", model=False).code == 0
+    first, second = ((water / f"run{seed}" / "model.safetensors").read_bytes() for seed in "12")
+    assert first != second
+
+
 def test_unlabelled_data(ergodica, water):
     write(water / "water.xyz", [molecule("H2O")] * 10, format="extxyz")
     answer = ergodica("train", "train.toml", model=False)

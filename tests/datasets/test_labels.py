@@ -21,7 +21,7 @@ from ase.calculators.emt import EMT
 
 from ergodica.datasets import TEACHERS, Teacher, label
 from ergodica.errors import InputError
-from ergodica.potentials import Info
+from ergodica.potentials import Info, load
 from ergodica.potentials.modelfile import save_model
 from ergodica.prediction import predict
 from ergodica.system import System
@@ -159,6 +159,35 @@ def test_a_model_of_ergodica_is_a_teacher(tmp_path):
     (expected,) = predict(potential, structures[0])
     assert found[0].labels.energy == pytest.approx(expected.energy, abs=1e-5)
     np.testing.assert_allclose(found[0].labels.stress, expected.stress, atol=1e-6)
+
+
+def test_a_classical_model_is_asked_with_its_keyword_arguments():
+    (first, *_) = systems = chain(2)
+    teacher = Teacher.named("lj", {"sigma": 2.3, "epsilon": 0.4, "precision": "float64"})
+    expected = predict(load("lj", sigma=2.3, epsilon=0.4), systems, precision="float64")
+    found = label(systems, teacher)
+    assert [one.labels.energy for one in found] == pytest.approx([one.energy for one in expected], abs=1e-9)
+    assert predict(load("lj"), first)[0].energy != pytest.approx(expected[0].energy, rel=1e-2)
+    atoms = first.to_ase()
+    atoms.calc = teacher()
+    assert atoms.get_potential_energy() == pytest.approx(expected[0].energy, abs=1e-9)
+    for wrong in ({"model": "emt"}, {"nonsense": 3}):
+        with pytest.raises(InputError):
+            Teacher.named("lj", wrong)
+
+
+class Spinning(Counted):
+    """The energy is the spin."""
+
+    def calculate(self, atoms=None, properties=(), system_changes=()):
+        super().calculate(atoms, properties, system_changes)
+        self.results["energy"] = atoms.info["spin"]
+
+
+def test_structures_of_different_spin_are_different():
+    (one,) = chain(1)
+    found = label([replace(one, info={"spin": spin}) for spin in (0, 1)], Spinning)
+    assert [outcome.labels.energy for outcome in found] == [0, 1]
 
 
 def test_labels_of_a_model_file_that_changed_are_not_taken_for_its_own(tmp_path):

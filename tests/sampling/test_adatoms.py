@@ -104,6 +104,16 @@ def test_populations_of_a_grid_that_misses_the_wells_are_not_given():
     assert fine.reliable and not coarse.reliable and coarse.normalisation_error > 0.02
 
 
+@pytest.mark.parametrize("step", [0.05, 0.15, 0.25])
+def test_the_error_of_coarse_heights_is_foreseen(step):
+    """As large as that against a fine grid, or larger; populations are not given where it is large."""
+    slab = fcc111("Cu", (3, 3, 2), vacuum=8.0)
+    found, fine = (adsorb(slab, AdatomOptions("O", grid=MapOptions(0.3, h, 0.6, 3.0))) for h in (step, 0.02))
+    wrong = abs(np.expm1(found.found.log_partition - fine.found.log_partition))
+    assert wrong <= found.normalisation_error + 1e-3
+    assert found.reliable == (step < 0.1)
+
+
 def test_a_grid_that_ends_where_the_atom_is_is_refused():
     energy = visitor(surface_of(fcc111("Cu", (3, 3, 3), vacuum=8.0)), 8)
     with pytest.raises(InputError, match="highest points"):

@@ -104,6 +104,15 @@ def test_of_a_file_of_several_models_the_first_counts(tmp_path):
         assert pdb_bytes(found.text, found.positions[None]).count(b"HETATM") == len(whole.positions)
 
 
+def test_atoms_in_another_order_than_the_systems_are_noticed(tmp_path):
+    rows = (PEPTIDES / "alanine.pdb").read_text().splitlines()
+    atoms = [row for row in rows if row.startswith(("ATOM", "HETATM"))]
+    atoms[0], atoms[1] = atoms[1], atoms[0]  # hydrogen and carbon
+    (tmp_path / "other.pdb").write_text("\n".join([*atoms, "END", ""]))
+    with pytest.raises(InputError, match="different orders"):
+        read_peptide(tmp_path / "other.pdb", PEPTIDES / "alanine-vacuum.xml")
+
+
 def test_a_missing_system_is_said(tmp_path):
     with pytest.raises(InputError, match="no file"):
         read_openmm(tmp_path / "nowhere.xml")

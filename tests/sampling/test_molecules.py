@@ -24,6 +24,9 @@ ROTORS = {
     "CCN": [3, 1],  # two hydrogens upon a pyramid
     "NC=O": [2],  # two in a plane
     "c1ccccc1[N+](=O)[O-]": [2],
+    "CCC[N+](=O)[O-]": [3, 1, 2],  # two oxygens that are drawn differently
+    "CCC(=O)[O-]": [3, 2],
+    "CCS(=O)(=O)[O-]": [3, 3],
 }
 
 
@@ -107,6 +110,15 @@ def test_a_file_keeps_its_geometry_and_comes_back(tmp_path):
     np.testing.assert_allclose(again.positions, moved, atol=1e-4)
     weights = [graph.GetDoubleProp("weight") for graph in Chem.SDMolSupplier(str(tmp_path / "two.sdf"))]
     assert weights == [0.25, 0.75]
+
+
+def test_a_file_without_hydrogens_keeps_its_geometry_too(tmp_path):
+    molecule = read_molecule("OC[C@H](F)CCO")
+    (tmp_path / "bare.sdf").write_text(Chem.MolToMolBlock(Chem.RemoveHs(molecule.graph)))
+    again = read_molecule(tmp_path / "bare.sdf")
+    heavy = molecule.numbers > 1
+    assert len(again.numbers) == len(molecule.numbers) and again.smiles == molecule.smiles
+    np.testing.assert_allclose(again.positions[: heavy.sum()], molecule.positions[heavy], atol=1e-3)
 
 
 def test_a_flat_file_gets_hydrogens_and_a_geometry(tmp_path):

@@ -54,7 +54,7 @@ def members():
 def labelled(members):
     """Structures of one composition labelled by the first member, with noise."""
     rng = np.random.default_rng(0)
-    systems = [random_molecule(rng, 4) for _ in range(8)] + [random_crystal(rng) for _ in range(4)]
+    systems = [random_molecule(rng, 4) for _ in range(3)] + [random_crystal(rng) for _ in range(9)]
     return [
         s.with_labels(Labels(p.energy + rng.normal(), p.forces + rng.normal(size=p.forces.shape), p.stress))
         for s, p in zip(systems, predict(members[0], systems), strict=True)
@@ -80,6 +80,14 @@ def test_bounds_of_a_calibrated_ensemble(members, labelled):
             factor * getattr(found[-1].uncertainty, name)
         )
     assert found[0].uncertainty.bounds.stress is None and found[0].uncertainty.bounds.level == 0.9
+
+
+def test_too_few_stresses_give_no_bound(members, labelled, monkeypatch):
+    found = (np.ones(20), np.ones(20))
+    few = {"energy": found, "forces": found, "stress": (np.ones(2), np.ones(2))}
+    monkeypatch.setattr("ergodica.training.calibration.error_and_spread", lambda *_: few)
+    calibrated = calibrate(combine(members), labelled, level=0.8).calibration
+    assert calibrated.energy == 1.0 and calibrated.forces == 1.0 and calibrated.stress is None
 
 
 def test_reliability_sees_rank_and_coverage():

@@ -154,6 +154,13 @@ def test_unknown_parameter_to_freeze(tmp_path):
         ({"loss": {"energy": 0.0, "forces": 0.0}}, "must not all be 0"),
         ({"loss": {"forces_delta": 0.0}}, "forces_delta must be positive"),
         ({"optimizer": {"ema": 1.0}}, "ema must be"),
+        ({"model": "visnet"}, "must be a table"),
+        ({"data": {"train": "cu.xyz"}}, "is not a list"),
+        ({"data": {"shuffle_split": "false"}}, "is not true or false"),
+        ({"run": {"epochs": 1.9}}, "is not a whole number"),
+        ({"run": {"epochs": True}}, "is not a whole number"),
+        ({"optimizer": {"clip": "1"}}, "is not a number"),
+        ({"loss": {"kind": "rmse"}}, "is not one of"),
     ],
 )
 def test_bad_options(table, hint):

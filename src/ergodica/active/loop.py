@@ -25,7 +25,7 @@ from ergodica.prediction import predict
 from ergodica.system import Labels, System
 from ergodica.training.loop import TrainResult, train
 from ergodica.training.metrics import errors
-from ergodica.training.options import StartOptions, TrainConfig
+from ergodica.training.options import TrainConfig
 from ergodica.training.splits import Splits, hold_out, read_all
 
 __all__ = ["ActiveResult", "Round", "learn_actively"]
@@ -105,6 +105,8 @@ def learn_actively(
         WorkFailed: the teacher could label nothing, a training diverged, or the disk is full.
     """
     _check_ensemble(config.train)
+    if config.train.data.test:
+        raise InputError("Active learning has no test of its own: leave [data] test out, and evaluate the last model.")
     folder, say = Path(config.train.output), report or (lambda _: None)
     teacher = labeller or labeller_of(config.teacher)
     starts = [system for file in config.explore.structures for system in read_structures(file)]
@@ -133,7 +135,10 @@ def labeller_of(options: TeacherOptions) -> Labeller:
     teacher()
 
     def labelled(structures: Sequence[System], journal: Path) -> list[System]:
+        earlier = journal.exists()
         outcomes = label(structures, teacher, journal=journal)
+        if earlier and not any(outcome.labels for outcome in outcomes):  # as for want of a licence, say
+            outcomes = label(structures, teacher, journal=journal, retry=True)
         pairs = zip(structures, outcomes, strict=True)
         return [system.with_labels(outcome.labels) for system, outcome in pairs if outcome.labels is not None]
 
@@ -183,6 +188,11 @@ class _Step:
     @property
     def own(self) -> Path:
         return _round_folder(self.folder, self.number)
+
+    @property
+    def replay(self) -> list[System]:
+        config = self.config.train
+        return read_all(config.start.replay, config.loss, keys=config.data.keys)
 
     @property
     def seed(self) -> int:
@@ -245,7 +255,7 @@ class _Step:
             config = replace(
                 config,
                 model=load_model(last).config,
-                start=StartOptions(model=str(last)),
+                start=replace(config.start, model=str(last)),
                 run=replace(config.run, epochs=epochs),
             )
         splits = self._splits()
@@ -265,7 +275,7 @@ class _Step:
             kept, aside = hold_out(systems, data.validation_fraction, True, self.seed)
             fitted, checked = fitted + kept, checked + aside
         given = read_all(data.validation, self.config.train.loss, keys=data.keys)
-        return Splits(fitted + (checked if given else []), given or checked)
+        return Splits(fitted + (checked if given else []), given or checked, self.replay)
 
     def _select(self, seen: Explored) -> list[tuple[System, float]]:
         """The frames for the teacher, written down."""

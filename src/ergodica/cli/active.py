@@ -6,10 +6,12 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ergodica.cli.common import DEFAULTS, Common
+from ergodica.cli.common import RECIPE, Recipe
 from ergodica.cli.failures import DONE
 from ergodica.cli.output import emit, say
 from ergodica.cli.session import CompileWatch
+from ergodica.cli.train import overridden
+from ergodica.errors import InputError
 
 if TYPE_CHECKING:
     from ergodica.active import ActiveResult, Round
@@ -27,21 +29,22 @@ HEADS = (
 )
 
 
-def active(config: Path, /, *, common: Common = DEFAULTS) -> int:
+def active(config: Path, /, *, common: Recipe = RECIPE) -> int:
     """Active learning as a TOML file says; the same command goes on where a killed run stopped.
 
     Parameters
     ----------
     config
         TOML file with the tables of a training run and [explore], [select], [teacher] and [rounds]; -o overrides its
-        output folder.
+        output folder, --seed its seed.
     """
     common.start(check_output=False)
     from ergodica.active import learn_actively, read_active_config
 
     options = read_active_config(config)
-    if common.output is not None:
-        options = replace(options, train=replace(options.train, output=str(common.output)))
+    options = replace(options, train=overridden(options.train, common))
+    if common.overwrite:
+        raise InputError("Rounds are long work: to begin anew, delete the output folder or name another by -o.")
     with CompileWatch("active learning", common.quiet):
         result = learn_actively(options, report=lambda sentence: say(common, sentence))
     picture = Path(options.train.output) / "active.png"

@@ -14,7 +14,7 @@ from ergodica.errors import InputError
 if TYPE_CHECKING:
     from ergodica.potentials.potential import Potential
 
-__all__ = ["DEFAULTS", "DEFAULT_MODEL", "SHARED", "Common", "Flag", "Many", "Shared", "Words"]
+__all__ = ["DEFAULTS", "DEFAULT_MODEL", "RECIPE", "SHARED", "Common", "Flag", "Many", "Recipe", "Shared", "Words"]
 
 DEFAULT_MODEL = "visnet-rmd17"
 """The model a verb takes when none is named."""
@@ -154,8 +154,20 @@ class Common(Shared):
         return parse_kwargs(self.kwargs) or {}
 
 
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Recipe(Shared):
+    """Options of the verbs that do what a file says."""
+
+    seed: int | None = None  # type: ignore[assignment]
+    """Seed of everything random, instead of the one in the file."""
+
+
 DEFAULTS = Common()
 """The default of every verb's parameter `common`."""
 
 SHARED = Shared()
 """The same of the verbs that take no model, or several."""
+
+RECIPE = Recipe()
+"""The same of the verbs that do what a file says."""

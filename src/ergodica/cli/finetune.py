@@ -6,7 +6,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from ergodica.cli.common import DEFAULTS, Common, Flag, Many
+from ergodica.cli.common import SHARED, Flag, Many, Shared
 from ergodica.cli.inputs import OWN_NAMES, LabelKeys
 from ergodica.cli.output import say
 from ergodica.cli.train import shown
@@ -31,7 +31,7 @@ def finetune(  # noqa: PLR0913  one parameter an option
     total: Flag = False,
     keys: LabelKeys = OWN_NAMES,
     resume: Flag = False,
-    common: Common = DEFAULTS,
+    common: Shared = SHARED,
 ) -> None:
     """Go on training a model with your own data.
 

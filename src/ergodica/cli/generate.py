@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from ergodica.cli.common import SHARED, Shared, Words
+from ergodica.cli.common import RECIPE, Words
+from ergodica.cli.common import Recipe as Options
 from ergodica.cli.inputs import parse_kwargs
 from ergodica.cli.output import emit, progress, say
+from ergodica.errors import InputError
 
 if TYPE_CHECKING:
     from ergodica.datasets.recipe import Recipe
@@ -28,7 +30,7 @@ def generate(
     limit: Annotated[int | None, Parameter(alias="-n")] = None,
     teacher: str | None = None,
     kwargs: str | None = None,
-    common: Shared = SHARED,
+    common: Options = RECIPE,
 ) -> None:
     """Generate structures: prototypes, alloys and your own with other elements; strained, compressed, rattled, moved.
 
@@ -58,18 +60,20 @@ def generate(
     from ergodica.datasets.recipe import Recipe, read_recipe
 
     plan = Recipe() if recipe is None else read_recipe(recipe)
-    changes = {"elements": elements, "limit": limit, "seed": common.seed or None}
-    plan = replace(plan, **{key: value for key, value in changes.items() if value})  # type: ignore[arg-type]
+    changes = {"elements": elements or None, "limit": limit, "seed": common.seed}
+    plan = replace(plan, **{key: value for key, value in changes.items() if value is not None})  # type: ignore[arg-type]
     if prototypes:
         plan = replace(plan, prototypes=replace(plan.prototypes, names=prototypes))
     if structures:
         plan = replace(plan, structures=replace(plan.structures, files=structures))
+    if kwargs and not teacher:
+        raise InputError("--kwargs is for the calculator of --teacher, which is not given.")
     if teacher:
         plan = replace(plan, walks=replace(plan.walks, teacher=teacher, kwargs=parse_kwargs(kwargs) or {}))
     _run(plan, journal, common)
 
 
-def _run(plan: Recipe, journal: Path, common: Shared) -> None:
+def _run(plan: Recipe, journal: Path, common: Options) -> None:
     assert common.output is not None
     if common.overwrite:
         journal.unlink(missing_ok=True)

@@ -13,7 +13,7 @@ from cyclopts import Parameter
 from ergodica.cli.common import SHARED, Flag, Shared
 from ergodica.cli.inputs import Item, parse_kwargs, read_items
 from ergodica.cli.output import emit, plain, progress, say
-from ergodica.errors import WorkFailed
+from ergodica.errors import InputError, WorkFailed
 
 if TYPE_CHECKING:
     from ergodica.datasets import Agreement, Outcome, Teacher, Tolerance
@@ -78,7 +78,7 @@ def label(
     """
     common = common.with_default_output(Path("labelled.extxyz"))
     assert common.output is not None
-    common.start(check_output=False, kind="structures")
+    common.start(check_output=False, kind="labels")
     from ergodica.datasets.agreement import Tolerance
 
     tolerance = Tolerance(
@@ -89,19 +89,49 @@ def label(
     journals = [_journal(common.output, one, place) for place, one in enumerate(filter(None, (main, other)))]
     if not any(journal.exists() for journal in journals):
         common.claim(common.output)
+    if workers < 0:
+        raise InputError(f"--workers {workers}: give a number from 0.")
+    if other is None and (second.agree_kwargs or second != Agree()):
+        raise InputError("--agree-kwargs and --tolerance-... are for a second teacher: name it by --agree.")
     items = read_items(files)
+    if common.output.exists() and not common.overwrite:
+        _keep_others(common.output, items)
     if common.overwrite:
         for journal in journals:
             journal.unlink(missing_ok=True)
     found = _ask(common, items, main, journals[0], workers, retry)
     if not any(outcome.labels for outcome in found):
-        raise WorkFailed(f"Teacher '{main.name}' failed on all {len(items)} structures, first with: {found[0].error}")
+        raise WorkFailed(
+            f"Teacher '{main.name}' failed on all {len(items)} structures, first with: {found[0].error}; when that is "
+            "mended, add --retry."
+        )
     checked = None if other is None else _ask(common, items, other, journals[1], workers, retry)
     agreement = None if checked is None else _compare(common, items, found, checked, tolerance)
     errors = [outcome.error for outcome in found]
     if checked is not None:
         errors = [own or other.error for own, other in zip(errors, checked, strict=True)]
     _finish(common, items, main, found, errors, agreement, second.agree)
+
+
+def _keep_others(output: Path, items: Sequence[Item]) -> None:
+    """Raise `InputError` where the output holds structures that are not asked for now, and would be lost."""
+    from ergodica.files import read_structures
+
+    asked = {_rounded(item.system) for item in items}
+    lost = sum(_rounded(system) not in asked for system in read_structures(output))
+    if lost:
+        raise InputError(
+            f"'{output}' holds {lost} structures that are not among those to label now: give another output, or add "
+            "--overwrite."
+        )
+
+
+def _rounded(system: System) -> tuple[Any, ...]:
+    """By which a structure is known again after files rounded its coordinates off."""
+    import numpy as np
+
+    places = np.concatenate([system.positions, system.cell])
+    return (system.numbers.tobytes(), system.charge, tuple((places + 0.0).round(4).ravel().tolist()))
 
 
 def _teacher(name: str, kwargs: str | None, level_of_theory: str, common: Shared) -> Teacher:

@@ -30,12 +30,12 @@ def sample_particles(name: str, n: int, model: str, common: Shared) -> int:
     Raises:
         InputError: the sampler is of another system.
     """
-    from ergodica.sampling.diffusion.reweighting import reweight
+    from ergodica.sampling.diffusion.reweighting import check_count, reweight
     from ergodica.sampling.samplers.particles.sampler import draw_particles, load_particles
+    from ergodica.sampling.walks.statistics import FOLDED
 
     began = perf_counter()
-    if n < 1:
-        raise InputError(f"At least one sample must be drawn, not {n}.")
+    check_count(n)
     sampler = load_particles(name if model == "physics" else model)
     if sampler.target != name:
         raise InputError(f"The sampler '{model}' was trained on {sampler.target}, not on {name}.")
@@ -45,21 +45,24 @@ def sample_particles(name: str, n: int, model: str, common: Shared) -> int:
             sampler, n, seed=common.seed, report=lambda part: bar.update(task, completed=round(100 * part))
         )
     weighted = reweight(-drawn.energies - drawn.log_density)
-    record = {**_record(name, n, drawn, weighted), "seconds": perf_counter() - began}
+    record = {**_record(name, drawn, weighted), "seconds": perf_counter() - began}
     if common.output is not None:
         _write(common, drawn, weighted, record)
     hidden = ("weights",)
     rows = [(key.replace("_", " "), value) for key, value in record.items() if key not in hidden]
     emit(common, record, ("", name), rows)
     if not record["reliable"]:
-        say(common, "No averages are given: weights are degenerate.")
+        why = "weights are degenerate" if drawn.folded <= FOLDED else "too many steps were not one-to-one"
+        say(common, f"No averages are given: {why}.")
     return DONE if record["reliable"] else FAILED
 
 
-def _record(name: str, n: int, drawn: Samples, weighted: Reweighted) -> dict[str, Any]:
+def _record(name: str, drawn: Samples, weighted: Reweighted) -> dict[str, Any]:
     import numpy as np
 
-    trusted = weighted.reliable
+    from ergodica.sampling.walks.statistics import FOLDED
+
+    trusted, n = weighted.reliable and drawn.folded <= FOLDED, len(drawn.x)
     return {
         "target": name,
         "n": n,

@@ -18,10 +18,14 @@ if TYPE_CHECKING:
 
     from ergodica.sampling.peptide_ensemble import PeptideEnsemble
 
-__all__ = ["PeptideCall", "is_peptide", "sample_peptides"]
+__all__ = ["FIELD", "PeptideCall", "is_peptide", "sample_peptides"]
 
+FIELD = "mmff94"
+"""Where no force field is named."""
 SHIPPED = ("alanine-vacuum", "alanine-water", "alanine-energy", "hairpin")
 """Samplers of one molecule that come with the package."""
+PICTURED = 100
+"""Structures for viewers: those of most weight, or where all count alike, from all along."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +79,7 @@ def sample_peptides(molecule: str, call: PeptideCall, common: Shared) -> int:
 
 def _ensemble(molecule: str, call: PeptideCall, seed: int, report: Callable[[float], None]) -> PeptideEnsemble:
     from ergodica.sampling.peptide_ensemble import PeptideOptions, draw_peptide, sample_peptide
-    from ergodica.sampling.peptides import read_peptide
+    from ergodica.sampling.peptides import atom_names, read_pdb, read_peptide
     from ergodica.sampling.samplers.molecule.guidance import read_restraint
     from ergodica.sampling.samplers.molecule.sampler import load_internal
 
@@ -89,9 +93,15 @@ def _ensemble(molecule: str, call: PeptideCall, seed: int, report: Callable[[flo
         if Path(call.force_field).suffix not in (".xml", ".pdb"):
             raise InputError(f"'{molecule}' needs a force field of its own: give -f with a serialised OpenMM system.")
         return sample_peptide(read_peptide(molecule, call.force_field), options, report)
+    if call.force_field != FIELD:
+        raise InputError("-f is for replica exchange: a sampler brings the force field that it was trained for.")
     if pdb and call.model == "physics":
         raise InputError(f"Diffusion of '{molecule}' needs a sampler that was trained on it: give -m.")
+    if not pdb and call.model != "physics":
+        raise InputError(f"'{molecule}' is a sampler itself: leave -m out.")
     sampler = load_internal(call.model if pdb else molecule)
+    if pdb and atom_names(read_pdb(molecule)[0]) != atom_names(sampler.structure):
+        raise InputError(f"'{call.model}' was trained on another molecule than that of '{molecule}', atom by atom.")
     if abs(sampler.temperature - call.temperature) > 1e-6:
         raise InputError(f"The sampler was trained at {sampler.temperature:g} K, not at {call.temperature:g} K.")
     atoms = len(sampler.chart.plan.atoms)
@@ -186,7 +196,11 @@ def _write(common: Shared, ensemble: PeptideEnsemble, record: dict[str, Any]) ->
     thermal = ensemble.thermal if record["thermal"] else None
     figures = [plot_backbone(ensemble), *([plot_thermal(thermal)] if thermal else [])]
     section = Section(record["name"], text, dict(table(record)), tuple(figures))
-    best = np.argsort(-ensemble.weighted.weights, kind="stable")[:100]
+    weights = ensemble.weighted.weights
+    if np.ptp(weights) > 0:
+        best = np.argsort(-weights, kind="stable")[:PICTURED]
+    else:
+        best = np.unique(np.linspace(0, len(weights) - 1, PICTURED).astype(int))  # some of all ladders
     atomic_write(common.output / "structures.pdb", pdb_bytes(ensemble.text, ensemble.positions[best]))
     write_xtc(common.output / "structures.xtc", ensemble.positions)
     write_ensemble(common.output, record, arrays, "backbone.png", (f"Ensemble of {record['name']}", section))

@@ -13,7 +13,7 @@ from ergodica.cli.common import SHARED, Many, Shared
 from ergodica.cli.failures import DONE, FAILED
 from ergodica.cli.output import emit, progress, say
 from ergodica.cli.particles import sample_particles
-from ergodica.cli.peptides import PeptideCall, is_peptide, sample_peptides
+from ergodica.cli.peptides import FIELD, PeptideCall, is_peptide, sample_peptides
 from ergodica.errors import InputError
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ __all__ = ["sample"]
 Field = Literal["mmff94", "mmff94s"]
 Method = Literal["exchange", "diffusion"]
 FIELDS: dict[str, Any] = {"mmff94": "MMFF94", "mmff94s": "MMFF94s"}
+ROOM = 300.0
 HALVES = "The two lines of an angle are two halves of the independent runs: where they differ, so much is noise."
 SHOWN = 12
 """Families of conformers in the table."""
@@ -49,8 +50,8 @@ def sample(
     /,
     *,
     n: int = 1000,
-    temperature: float = 300.0,
-    force_field: Annotated[str, Parameter(alias="-f")] = "mmff94",
+    temperature: float = ROOM,
+    force_field: Annotated[str, Parameter(alias="-f")] = FIELD,
     reweight: Field | None = None,
     method: Method = "exchange",
     sampler: Sampler = Sampler(),
@@ -88,23 +89,34 @@ def sample(
         raise InputError("--toward is for samplers of one molecule, such as alanine-vacuum.")
     if method == "exchange" and model != Sampler.model:
         raise InputError("-m names a sampler for diffusion: add --method diffusion.")
+    if common.precision != SHARED.precision:
+        raise InputError("Ensembles are drawn in float32 (energies and weights are summed in float64).")
     from ergodica.sampling.energies.analytic import PARTICLES
 
     if molecule in PARTICLES:
         if method != "diffusion":
             raise InputError(f"{molecule} is sampled by diffusion only: add --method diffusion.")
+        if (temperature, force_field, reweight) != (ROOM, FIELD, None):
+            raise InputError(f"{molecule} has its own energy and temperature: no --temperature, -f, --reweight.")
         return sample_particles(molecule, n, model, common)
     if is_peptide(molecule):
+        if reweight:
+            raise InputError("--reweight is for molecules by SMILES or SDF: here weights are for the own force field.")
         return sample_peptides(molecule, PeptideCall(n, temperature, method, model, force_field, toward), common)
+    if force_field not in FIELDS:
+        raise InputError(f"There is no force field '{force_field}' for molecules: choose {' or '.join(FIELDS)}.")
+    target = FIELDS[reweight] if reweight else None
+    how = (n, temperature, target, FIELDS[force_field], common.seed, method, model)
+    return _sample_conformers(molecule, how, common)
+
+
+def _sample_conformers(molecule: str, how: tuple[Any, ...], common: Shared) -> int:
+    """Of a SMILES or SDF file, by the options in their order."""
     from ergodica.sampling.conformers import ConformerOptions, sample_conformers
     from ergodica.sampling.molecules import read_molecule
 
-    if force_field not in FIELDS:
-        raise InputError(f"There is no force field '{force_field}' for molecules: choose {' or '.join(FIELDS)}.")
-    began = perf_counter()
-    target = FIELDS[reweight] if reweight else None
-    options = ConformerOptions(n, temperature, target, FIELDS[force_field], common.seed, method, model)
-    known = read_molecule(molecule, seed=common.seed)
+    began, options = perf_counter(), ConformerOptions(*how)
+    known = read_molecule(molecule)  # whatever the seed, one SMILES has one ensemble
     for note in known.notes:
         say(common, note)
     with progress(common) as bar:

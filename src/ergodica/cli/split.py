@@ -56,6 +56,9 @@ def split(
             raise InputError(f"There are {len(fractions)} fractions but the names are {' '.join(names)}.")
         sets = [members.tolist() for members in partition(systems, by, fractions, common.seed)]
     output = common.output or _default_output(files[0])
+    names = tuple("".join(letter if letter.isalnum() or letter in "-_" else "-" for letter in name) for name in names)
+    if len(set(names)) < len(names):
+        raise InputError(f"The sets have names that are alike: {' '.join(names)}.")
     paths = [common.claim(output.with_suffix(f".{name}{output.suffix}")) for name in names]
     for path, members in zip(paths, sets, strict=True):
         write_structures(path, [systems[index] for index in members])

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from ergodica.cli.common import DEFAULTS, Common, Flag
+from ergodica.cli.common import RECIPE, Flag, Recipe, Shared
 from ergodica.cli.output import emit, progress, say
 from ergodica.cli.session import CompileWatch
 
@@ -16,17 +16,19 @@ if TYPE_CHECKING:
     from ergodica.training import TrainConfig
     from ergodica.training.loop import Outcome
 
-__all__ = ["run_training", "shown", "train"]
+__all__ = ["overridden", "run_training", "shown", "train"]
+
+T = TypeVar("T")
 
 
-def train(config: Path, /, *, resume: Flag = False, common: Common = DEFAULTS) -> None:
+def train(config: Path, /, *, resume: Flag = False, common: Recipe = RECIPE) -> None:
     """Train a model as a TOML file says.
 
     Parameters
     ----------
     config
         TOML file with tables [model], [data], [loss], [optimizer], [run], [start],
-        [learn] and [info]; -o overrides its output.
+        [learn] and [info]; -o overrides its output, --seed its seed.
     resume
         Continue from the last checkpoint, if there is one.
     """
@@ -54,13 +56,12 @@ def train(config: Path, /, *, resume: Flag = False, common: Common = DEFAULTS) -
     run_training(read_config(config), resume, common)
 
 
-def run_training(config: TrainConfig, resume: bool, common: Common) -> None:
+def run_training(config: TrainConfig, resume: bool, common: Recipe) -> None:
     """Train, evaluate the test set with the final model, and print the outcome."""
     from ergodica.training import read_splits
     from ergodica.training import train as library_train
 
-    if common.output is not None:
-        config = replace(config, output=str(common.output))
+    config = overridden(config, common)
     splits, test = read_splits(config)
     say(common, f"{len(splits.train)} structures to train on, {len(splits.validation)} to validate.")
     shown(
@@ -71,13 +72,12 @@ def run_training(config: TrainConfig, resume: bool, common: Common) -> None:
     )
 
 
-def _train_other(path: Path, configuration: type, train: Callable[..., Outcome], resume: bool, common: Common) -> None:
+def _train_other(path: Path, configuration: type, train: Callable[..., Outcome], resume: bool, common: Recipe) -> None:
     """Train what is no potential; there is no test set, as its errors are those of what is made with it."""
     from ergodica.training.options import parse_task, read_toml
 
     config: Any = parse_task(configuration, read_toml(path), str(path))
-    if common.output is not None:
-        config = replace(config, output=str(common.output))
+    config = overridden(config, common)
     shown(
         lambda report: train(config, resume=resume, overwrite=common.overwrite, report=report),
         config.run.epochs,
@@ -86,11 +86,21 @@ def _train_other(path: Path, configuration: type, train: Callable[..., Outcome],
     )
 
 
+def overridden(config: T, common: Recipe) -> T:
+    """A configuration of a training with the output folder and the seed of the command line."""
+    changed: Any = config
+    if common.output is not None:
+        changed = replace(changed, output=str(common.output))
+    if common.seed is not None:
+        changed = replace(changed, run=replace(changed.run, seed=common.seed))
+    return changed
+
+
 def shown(
     training: Callable[[Callable[[dict[str, float]], None]], Outcome],
     epochs: int,
     test: Sequence[System],
-    common: Common,
+    common: Shared,
 ) -> None:
     """Run a training with a progress bar, evaluate the test set with its model, and print the outcome.
 
@@ -145,7 +155,7 @@ def _errors(numbers: dict[str, float], prefix: str) -> str:
     return "  ".join(f"{name} {factor * value:.4g}{unit}" for value, name, factor, unit in found if value is not None)
 
 
-def _test(potential: Any, systems: Sequence[System], common: Common) -> dict[str, Any]:
+def _test(potential: Any, systems: Sequence[System], common: Shared) -> dict[str, Any]:
     from ergodica.potentials.property import PropertyConfig
     from ergodica.prediction import predict
     from ergodica.training.metrics import errors, property_errors

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ import numpy as np
 
 from ergodica.datasets import compositions, variants
 from ergodica.datasets.chemistry import ELEMENTS
+from ergodica.datasets.journal import fingerprint
 from ergodica.datasets.prototypes import PROTOTYPES, Prototype, build
 from ergodica.datasets.recipe import Recipe
 from ergodica.datasets.walks import walk
@@ -68,6 +70,12 @@ class Stream:
         if not found:
             raise InputError("The recipe makes nothing: ask for prototypes or name [structures] files.")
         return found
+
+    @property
+    def read(self) -> dict[str, str]:
+        """Fingerprint of the user's structures, if there are some: files may change while their names don't."""
+        found = [fingerprint(what) for source, what in self._starts if source == "user"]
+        return {"own_structures": sha256("".join(found).encode()).hexdigest()} if found else {}
 
     @cached_property
     def order(self) -> np.ndarray:
@@ -207,7 +215,7 @@ def generate(recipe: Recipe, output: str | Path, report: Callable[[int, int], No
     stream = Stream(recipe)
     total = len(stream)
     journal = path.with_suffix(".recipe.jsonl")
-    done, size, count = _resume(journal, path, asdict(recipe))
+    done, size, count = _resume(journal, path, {**asdict(recipe), **stream.read})
     for place in range(done, total):
         systems = stream(place)
         size = append_frames(path, systems, size)
@@ -245,6 +253,8 @@ def _same_recipe(line: str, head: str) -> bool:
         old, new = json.loads(line)["recipe"], json.loads(head)["recipe"]
     except (ValueError, KeyError, TypeError):
         return False
+    if "own_structures" not in old:  # journals of before there was this
+        new.pop("own_structures", None)
     return {**old, "limit": 0} == {**new, "limit": 0}
 
 

@@ -16,7 +16,11 @@ from ergodica.errors import InputError
 from ergodica.files import append_line, atomic_write, read_lines
 from ergodica.system import Labels, System
 
-__all__ = ["Journal", "Outcome", "fingerprint"]
+__all__ = ["SPIN", "Journal", "Outcome", "fingerprint"]
+
+
+SPIN = {"spin", "multiplicity", "uhf", "magmom"}
+"""What calculators look up in `Atoms.info` beside the charge."""
 
 
 @dataclass(frozen=True)
@@ -35,10 +39,12 @@ class Outcome:
 
 
 def fingerprint(system: System) -> str:
-    """A name for what a teacher is asked: elements, coordinates, cell and charge, to the last digit."""
+    """A name for what a teacher is asked: elements, coordinates, cell, charge and spin, to the last digit."""
     digest = hashlib.sha1(usedforsecurity=False)
     for array in (system.numbers, system.positions, system.cell, system.pbc, np.float64(system.charge)):
         digest.update(np.ascontiguousarray(array).tobytes())
+    for key in sorted(SPIN & set(system.info)):
+        digest.update(f"{key}={system.info[key]!r}".encode())
     return digest.hexdigest()
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ergodica.datasets.journal import Journal, Outcome, fingerprint
+from ergodica.datasets.journal import SPIN, Journal, Outcome, fingerprint
 from ergodica.datasets.teachers import Teacher
 from ergodica.errors import ErgodicaError
 from ergodica.farm import farmed, pooled
@@ -100,6 +100,8 @@ def _ask(calculator: Any, system: System) -> Labels:
     atoms = system.with_labels(Labels()).to_ase()
     if system.charge:  # in ASE's own place, too: calculators look there, and for changes there alone
         atoms.set_initial_charges(np.full(len(atoms), system.charge / len(atoms)))
+    if SPIN & set(system.info) and hasattr(calculator, "reset"):  # which calculators don't see when they compare
+        calculator.reset()
     atoms.calc = calculator
     energy = float(atoms.get_potential_energy())
     forces = np.array(atoms.get_forces(apply_constraint=False), float)  # those of fixed atoms are labels like others
@@ -147,7 +149,7 @@ def _predicted(todo: Mapping[str, System], teacher: Teacher) -> Iterator[tuple[s
     from ergodica.prediction import predict
 
     options = json.loads(teacher.options)
-    potential = load(options["model"])
+    potential = load(options["model"], **options.get("kwargs", {}))
     precision = options.get("precision", "float32")
 
     def predicted(systems: Sequence[System]) -> list[Outcome]:

@@ -7,13 +7,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module, metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ergodica.errors import InputError
 
+if TYPE_CHECKING:
+    from ergodica.prediction import Precision
+
 __all__ = ["TEACHERS", "Teacher"]
 
-OWN = "ergodica.calculators:Calculator"
+OWN = "ergodica.datasets.teachers:own_calculator"
 
 
 @dataclass(frozen=True)
@@ -125,10 +128,13 @@ class Teacher:
 def _own(name: str, kwargs: Mapping[str, Any], level: str) -> Teacher:
     from ergodica.potentials import load, shipped
 
+    if "model" in kwargs:
+        raise InputError(f"'{name}' is a model itself: leave \"model\" out of its keyword arguments.")
+    own = {key: value for key, value in kwargs.items() if key != "precision"}
     try:
-        potential = load(name)
+        potential = load(name, **own)
     except InputError as error:
-        if Path(name).suffix or Path(name).exists():
+        if own or Path(name).suffix or Path(name).exists():
             raise
         raise InputError(
             f"There is no teacher '{name}': choose one of {', '.join((*TEACHERS, *shipped()))}, give a model file, or "
@@ -137,8 +143,18 @@ def _own(name: str, kwargs: Mapping[str, Any], level: str) -> Teacher:
     if potential.config.head != "energy":
         raise InputError(f"Model '{name}' predicts '{potential.config.head}', not energies: it can't be a teacher.")
     # by content: a file of the same name may hold another model tomorrow
-    options, level = _as_json({"model": name, **kwargs}), level or potential.info.level_of_theory
+    precision = {"precision": kwargs["precision"]} if "precision" in kwargs else {}
+    options = _as_json({"model": name, **precision, **({"kwargs": own} if own else {})})
+    level = level or potential.info.level_of_theory
     return Teacher(name, OWN, options, potential.fingerprint, level)
+
+
+def own_calculator(model: str, precision: Precision = "float32", kwargs: Mapping[str, Any] | None = None) -> Any:
+    """The calculator of a model of Ergodica, with the keyword arguments of a classical one."""
+    from ergodica.calculators import Calculator
+    from ergodica.potentials import load
+
+    return Calculator(load(model, **(kwargs or {})), precision=precision)
 
 
 def _as_json(kwargs: Mapping[str, Any]) -> str:

@@ -13,7 +13,7 @@ from scipy.special import logsumexp
 from ergodica.elements import SYMBOLS
 from ergodica.errors import InputError
 from ergodica.sampling.diffusion.flow import Samples
-from ergodica.sampling.diffusion.reweighting import Reweighted, reweight
+from ergodica.sampling.diffusion.reweighting import Reweighted, check_count, reweight
 from ergodica.sampling.energies.surfaces import Surface, surface_height, surface_of, visitor
 from ergodica.sampling.samplers.adatoms.sampler import adatom_log_density, draw_adatoms, load_adatoms
 from ergodica.sampling.walks.density_map import (
@@ -24,6 +24,7 @@ from ergodica.sampling.walks.density_map import (
     map_of_densities,
     map_of_energies,
 )
+from ergodica.sampling.walks.statistics import FOLDED
 from ergodica.sampling.walks.tempering import check_temperature
 from ergodica.system import System
 from ergodica.units import KB
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from ase import Atoms
 
     from ergodica.potentials.potential import Potential
+    from ergodica.prediction import Precision
 
 __all__ = ["AdatomOptions", "Adsorption", "WeightedSamples", "adsorb"]
 
@@ -54,6 +56,7 @@ class AdatomOptions:
         count: samples that diffusion draws.
         grid: on which the density is given.
         seed: of the samples.
+        precision: of the network whose energies are taken on the grid.
     """
 
     species: str = "O"
@@ -63,13 +66,13 @@ class AdatomOptions:
     count: int = 2048
     grid: MapOptions = field(default_factory=MapOptions)
     seed: int = 0
+    precision: Precision = "float32"
 
     def __post_init__(self) -> None:
         if self.species not in SYMBOLS[1:]:
             raise InputError(f"'{self.species}' is no element.")
         check_temperature(self.temperature)
-        if self.count < 1:
-            raise InputError("The number of samples must be positive.")
+        check_count(self.count)
 
     @property
     def number(self) -> int:
@@ -92,9 +95,10 @@ class Adsorption:
     Attributes:
         found: the density on a grid.
         normalisation: the sum of the density over the grid; 1 by definition where it is exact.
-        normalisation_error: by how much that of every second point in the plane differs.
+        normalisation_error: by how much that of every second point in the plane differs, and what the sums over heights
+            may be wrong by.
         populations: of the sites: of the density, or of samples by their weights.
-        population_errors: their standard errors; of an exact density how much every second point in the plane differs.
+        population_errors: their standard errors; of an exact density likewise.
         drawn: samples, by diffusion.
     """
 
@@ -108,7 +112,9 @@ class Adsorption:
     @property
     def reliable(self) -> bool:
         """Whether averages may be reported: weights are not degenerate, or the grid is fine enough."""
-        return self.normalisation_error <= COARSE if self.drawn is None else self.drawn.weighted.reliable
+        if self.drawn is None:
+            return self.normalisation_error <= COARSE
+        return self.drawn.weighted.reliable and self.drawn.samples.folded <= FOLDED
 
 
 def adsorb(
@@ -141,13 +147,30 @@ def adsorb(
         report(1.0)
     else:
         points = grid_points(surface, options.grid)
-        energies = _energies(atoms, options.number, points, potential, report)  # type: ignore[arg-type]
+        energies = _energies(atoms, options, points, potential, report)  # type: ignore[arg-type]
         found = map_of_energies(surface, points, energies, options.temperature)
     shares = np.array([site.probability for site in found.sites])
-    coarse = np.abs(_shares(found, every_second=True) - shares)
-    weights = -found.energies / (KB * found.temperature)  # type: ignore[operator]
-    half = np.exp(_sum(weights[::2, ::2], weights) - logsumexp(weights))
-    return Adsorption(found, 1.0, float(abs(half - 1)), shares, coarse)
+    plane, column = _plane_error(found.log_density), _column_errors(found.log_density)
+    coarse = np.abs(_shares(found, 2) - shares) + _shares(found, 1, column)
+    return Adsorption(found, 1.0, plane + float(_shares(found, 1, column).sum()), shares, coarse)
+
+
+def _plane_error(log_density: Float[np.ndarray, "X Y Z"]) -> float:
+    """By which part the sum over every second point in the plane differs."""
+    return abs(float(np.expm1(_sum(log_density[::2, ::2], log_density) - logsumexp(log_density))))
+
+
+def _column_errors(log_density: Float[np.ndarray, "X Y Z"]) -> Float[np.ndarray, "X Y"]:
+    """Relative errors of the sums over the heights, at most.
+
+    That over a Gaussian is wrong by 2 exp(-2π²σ²/h²), and D = h²/σ² is the second difference of its logarithm, wherever
+    the points are. Sums of every second height would tell nothing: a peak between two of them may look well known.
+    """
+    top = np.clip(log_density.argmax(axis=2), 1, log_density.shape[2] - 2)[..., None]
+    below, here, above = (np.take_along_axis(log_density, top + k, axis=2)[..., 0] for k in (-1, 0, 1))
+    with np.errstate(invalid="ignore"):
+        bend = np.nan_to_num(2 * here - below - above, nan=0.0, posinf=np.inf)
+    return np.where(bend > 0, 2 * np.exp(-2 * np.pi**2 / np.maximum(bend, 1e-9)), 0.0)
 
 
 def _by_diffusion(surface: Surface, options: AdatomOptions, report: Report) -> Adsorption:
@@ -160,7 +183,7 @@ def _by_diffusion(surface: Surface, options: AdatomOptions, report: Report) -> A
         report(0.8 * min(1.0, (start + 16 * CALL) / len(flat)))
     log_density = np.concatenate(logs).astype(float).reshape(points.shape[:3])
     found = map_of_densities(surface, points, log_density, options.temperature)
-    total, half = found.log_partition, _sum(log_density[::2, ::2], log_density) + np.log(found.volume)
+    total, column = np.exp(found.log_partition), _shares(found, 1, _column_errors(log_density)).sum()
 
     def drawing(part: float) -> None:
         report(0.8 + 0.2 * part)
@@ -168,19 +191,20 @@ def _by_diffusion(surface: Surface, options: AdatomOptions, report: Report) -> A
     drawn = draw_adatoms(sampler, energy, options.temperature, options.count, seed=options.seed, report=drawing)
     weighted = reweight(-drawn.energies / (KB * options.temperature) - drawn.log_density)
     populations, errors = _counted(found, drawn.x, weighted.weights)
-    shares = float(np.exp(total)), float(abs(np.exp(half) - np.exp(total)))
-    return Adsorption(found, *shares, populations, errors, WeightedSamples(drawn, weighted))
+    error = float(total * (_plane_error(log_density) + column))
+    return Adsorption(found, float(total), error, populations, errors, WeightedSamples(drawn, weighted))
 
 
 def _energies(
-    slab: Atoms, number: int, points: Float[np.ndarray, "X Y Z 3"], potential: Potential, report: Report
+    slab: Atoms, options: AdatomOptions, points: Float[np.ndarray, "X Y Z 3"], potential: Potential, report: Report
 ) -> Float[np.ndarray, "X Y Z"]:
     """Energies of the slab with the atom, less that of the slab, by any potential, eV."""
     from ergodica.prediction import predict
 
+    number, precision = options.number, options.precision
     potential.check_elements(np.array([number]), "the atom above the slab")
     top, shapes = surface_height(slab.positions[:, 2]), []  # type: ignore[var-annotated]
-    bare: Any = predict(potential, slab, shapes=shapes)[0]
+    bare: Any = predict(potential, slab, precision=precision, shapes=shapes)[0]
     flat, found = points.reshape(-1, 3), np.empty(points.size // 3)
     base = System.from_ase(slab)
     for start in range(0, len(flat), CALL):
@@ -190,7 +214,7 @@ def _energies(
             System(numbers, np.vstack([base.positions, x]), cell=base.cell, pbc=base.pbc, name="slab with atom")
             for x in part
         ]
-        answers: Any = predict(potential, structures, shapes=shapes)
+        answers: Any = predict(potential, structures, precision=precision, shapes=shapes)
         found[start : start + CALL] = [one.energy for one in answers]
         report(min(1.0, (start + CALL) / len(flat)))
     return (found - bare.energy).reshape(points.shape[:3])
@@ -201,11 +225,11 @@ def _sum(part: Float[np.ndarray, "..."], whole: Float[np.ndarray, "..."]) -> flo
     return float(logsumexp(part) + np.log(whole.size / part.size))
 
 
-def _shares(found: DensityMap, every_second: bool) -> Float[np.ndarray, " K"]:
-    """Populations of the sites by every second point of the plane."""
-    step = 2 if every_second else 1
-    lateral, basins = found.lateral[::step, ::step], found.basins
-    return np.bincount(basins[::step, ::step].ravel(), lateral.ravel(), basins.max() + 1) / lateral.sum()
+def _shares(found: DensityMap, step: int, factors: Float[np.ndarray, "X Y"] | float = 1.0) -> Float[np.ndarray, " K"]:
+    """Populations of the sites by some points of the plane, each times a factor."""
+    lateral, basins = found.lateral, found.basins[::step, ::step]
+    part = (lateral * factors)[::step, ::step]
+    return np.bincount(basins.ravel(), part.ravel(), found.basins.max() + 1) / lateral[::step, ::step].sum()
 
 
 def _counted(

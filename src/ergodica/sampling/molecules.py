@@ -126,8 +126,8 @@ def read_molecule(text: str | Path, *, seed: int = 0) -> Molecule:
 
     graph, notes = _stereo_chosen(graph, name)
     has_geometry = graph.GetNumConformers() > 0 and graph.GetConformer().Is3D()
-    if has_geometry and all(atom.GetNumImplicitHs() == 0 for atom in graph.GetAtoms()):
-        return Molecule(name, graph, notes)
+    if has_geometry:
+        return Molecule(name, Chem.AddHs(graph, addCoords=True), notes)
     return Molecule(name, _embedded(Chem.AddHs(graph, addCoords=False), name, seed), notes)
 
 
@@ -210,8 +210,8 @@ def _stereo_chosen(graph: Any, name: str) -> tuple[Any, tuple[str, ...]]:
 
     Chem.AssignStereochemistry(graph, cleanIt=True, force=True)
     missing = [one for one in Chem.FindPotentialStereo(graph) if one.specified == Chem.StereoSpecified.Unspecified]
-    if not missing:
-        return graph, ()
+    if not missing or (graph.GetNumConformers() and graph.GetConformer().Is3D()):
+        return graph, ()  # what a geometry leaves open turns over easily
     if graph.GetNumConformers():
         graph = Chem.Mol(graph)
     options = StereoEnumerationOptions(unique=True, onlyUnassigned=True, maxIsomers=32)
@@ -307,7 +307,7 @@ def _rotor(graph: Any, left: int, right: int) -> Rotor:
     """With the smaller side moved, and heavy atoms for its angle where there are any."""
     from rdkit.Chem import CanonicalRankAtoms, GetShortestPath
 
-    ranks = list(CanonicalRankAtoms(graph, breakTies=False))
+    ranks = list(CanonicalRankAtoms(_mesomeric(graph), breakTies=False))
     row = set(GetShortestPath(graph, left, right))
 
     def side(start: int) -> set[int]:
@@ -335,6 +335,21 @@ def _rotor(graph: Any, left: int, right: int) -> Rotor:
         left, right = right, left
     atoms, moved = (mark(left), left, right, mark(right)), tuple(sorted(side(right)))
     return Rotor(atoms, moved, max(fold(left), fold(right)))
+
+
+def _mesomeric(graph: Any) -> Any:
+    """A copy in which the ends of nitro, carboxylate, sulfonate and phosphate groups look as alike as they are."""
+    from rdkit.Chem import BondType, RWMol
+
+    copy = RWMol(graph)
+    for centre in copy.GetAtoms():
+        ends = [one for one in centre.GetNeighbors() if one.GetDegree() == 1 and one.GetAtomicNum() in (8, 16)]
+        if len(ends) > 1:
+            centre.SetFormalCharge(0)
+            for end in ends:
+                end.SetFormalCharge(0)
+                copy.GetBondBetweenAtoms(centre.GetIdx(), end.GetIdx()).SetBondType(BondType.ONEANDAHALF)
+    return copy
 
 
 def _is_flat(graph: Any, atom: int) -> bool:

@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 
 from ergodica.errors import InputError, WorkFailed
 from ergodica.sampling.coordinates.internal import internal
-from ergodica.sampling.diffusion.reweighting import Reweighted, reweight
+from ergodica.sampling.diffusion.reweighting import Reweighted, check_count, reweight
 from ergodica.sampling.peptides import Peptide, backbone_angles
 from ergodica.sampling.samplers.molecule.guidance import Restraint, log_restraints
 from ergodica.sampling.samplers.molecule.sampler import STEPS, InternalSampler, draw_structures
@@ -194,6 +194,7 @@ def draw_peptide(
         toward: restraints.
         report: is told what part is done.
     """
+    check_count(count)
     drawn = draw_structures(sampler, count, seed=seed, steps=steps, toward=tuple(toward), report=report)
     positions = np.asarray(jax.jit(sampler.chart.positions)(drawn.x))
     volume = np.asarray(jax.jit(sampler.chart.log_volume)(drawn.x))

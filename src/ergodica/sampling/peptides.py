@@ -20,8 +20,11 @@ from ergodica.sampling.energies.go import two_state
 from ergodica.sampling.energies.openmm_xml import read_openmm
 from ergodica.sampling.energies.terms import dihedral
 
-__all__ = ["Peptide", "backbone_angles", "read_peptide", "read_states"]
+__all__ = ["Peptide", "backbone_angles", "read_pdb", "read_peptide", "read_states"]
 
+LIGHT, HEAVY = 2.5, 6.0
+"""Masses below which an atom is hydrogen, and above which it is none, amu; between are those that were shifted from
+carbon to its hydrogens, for longer time steps."""
 XDR = (".xtc", ".trr", ".dcd")
 
 
@@ -64,21 +67,37 @@ def read_peptide(structure: str | Path, system: str | Path) -> Peptide:
     structure = Path(structure)
     if Path(system).suffix == ".pdb":
         return _two_state(structure, system)
-    if not structure.is_file():
-        raise InputError(f"There is no file '{structure}'.")
-    text = first_model(structure.read_text(errors="replace"))
-    try:
-        atoms: Any = read(io.StringIO(text), format="proteindatabank")
-    except (ValueError, KeyError, IndexError) as error:
-        raise InputError(f"'{structure}' can't be read as a PDB file ({error}).") from error
+    text, atoms = read_pdb(structure)
     energy, masses = read_openmm(system)
     if len(masses) != len(atoms):
         raise InputError(
             f"'{structure}' has {len(atoms)} atoms and '{system}' {len(masses)}: they do not belong together."
         )
+    light = atoms.numbers == 1
+    strange = np.flatnonzero(np.where(light, np.asarray(masses) > HEAVY, np.asarray(masses) < LIGHT))
+    if len(strange):
+        raise InputError(
+            f"Atom {strange[0]} of '{structure}' is {atoms.symbols[strange[0]]}, but has a mass of "
+            f"{masses[strange[0]]:.3g} in '{system}': their atoms stand in different orders."
+        )
     bonds = [(int(one), int(other)) for one, other in np.asarray(energy.bonds.atoms)]
     plan = tree(len(atoms), bonds)
     return Peptide(structure.stem, text, atoms.numbers, atoms.positions, plan, energy)
+
+
+def read_pdb(structure: str | Path) -> tuple[str, Any]:
+    """The first model of a PDB file, as text and as ASE's atoms.
+
+    Raises:
+        InputError: the file is missing or damaged.
+    """
+    if not Path(structure).is_file():
+        raise InputError(f"There is no file '{structure}'.")
+    text = first_model(Path(structure).read_text(errors="replace"))
+    try:
+        return text, read(io.StringIO(text), format="proteindatabank")
+    except (ValueError, KeyError, IndexError) as error:
+        raise InputError(f"'{structure}' can't be read as a PDB file ({error}).") from error
 
 
 def _two_state(first: Path, second: str | Path) -> Peptide:

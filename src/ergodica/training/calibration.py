@@ -75,6 +75,7 @@ def calibrate(
     factors = {
         name: conformal_factor(error, spread, level, name)
         for name, (error, spread) in error_and_spread(found, systems).items()
+        if len(error) >= need  # of fewer stresses, say, nothing follows
     }
     return replace(potential, calibration=Calibration(level, **factors, structures=len(systems), data=data))
 

@@ -31,6 +31,7 @@ from ergodica.training.options import (
 )
 from ergodica.training.property import values_of, with_property
 from ergodica.training.splits import Splits, hold_out
+from ergodica.training.task import start_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -185,7 +186,7 @@ def _trained(
     """The model file of a training, which is finished, gone on with, or begun."""
     folder = Path(config.output)
     splits = Splits(*hold_out(systems, 0.1, True, config.run.seed))
-    claim = {**config.defining(), "epochs": config.run.epochs, "structures": splits.fingerprint}
+    claim = {**config.defining(), "epochs": config.run.epochs, "structures": splits.fingerprint + start_of(config)}
     what = json.dumps(claim, sort_keys=True)
     if (folder / FINAL).exists() and not (folder / CHECKPOINT).exists() and not overwrite:
         if not (folder / CLAIM).exists() or (folder / CLAIM).read_text() != what:

@@ -286,7 +286,7 @@ def parse_task(configuration: type[T], table: Mapping[str, Any], where: str) -> 
     Raises:
         InputError: unknown key (with a suggestion) or wrong type.
     """
-    model = {key: value for key, value in dict(table.get("model", {})).items() if key != "kind"}
+    model = {key: value for key, value in _table(table, "model", where).items() if key != "kind"}
     return from_dict(configuration, {**table, "model": model}, where)
 
 
@@ -305,10 +305,17 @@ def read_toml(path: str | Path) -> dict[str, Any]:
         raise InputError(f"'{path}' is not readable TOML: {error}.") from error
 
 
+def _table(table: Mapping[str, Any], name: str, where: str) -> Mapping[str, Any]:
+    found = table.get(name, {})
+    if not isinstance(found, Mapping):
+        raise InputError(f"{where}: '{name}' must be a table, write [{name}].")
+    return found
+
+
 def parse_config(table: Mapping[str, Any], where: str) -> TrainConfig:
     """Build a `TrainConfig` from nested dictionaries (see `read_config`)."""
-    table = dict(table)
-    model = dict(table.pop("model", {}))
+    table, model = dict(table), dict(_table(table, "model", where))
+    table.pop("model", None)
     kind = model.pop("kind", "visnet")
     if kind not in CONFIGS:
         raise InputError(f"{where}: [model] kind '{kind}' is not known; choose one of {', '.join(CONFIGS)}.")
@@ -323,7 +330,5 @@ def parse_config(table: Mapping[str, Any], where: str) -> TrainConfig:
     if unknown:
         raise InputError(f"{where}: unknown table '{unknown[0]}'; known: model, output, {', '.join(SECTIONS)}.")
     for name, section in table.items():
-        if not isinstance(section, Mapping):
-            raise InputError(f"{where}: '{name}' must be a table, write [{name}].")
-        parts[name] = from_dict(SECTIONS[name], section, f"{where} [{name}]")
+        parts[name] = from_dict(SECTIONS[name], _table({name: section}, name, where), f"{where} [{name}]")
     return TrainConfig(**parts)

@@ -11,6 +11,7 @@ from jaxtyping import Array
 
 from ergodica.elements import SYMBOLS, symbols_of
 from ergodica.errors import InputError
+from ergodica.potentials import load
 from ergodica.potentials.potential import EnergyScale, Info
 from ergodica.system import Batch, System
 from ergodica.training.data import Feed, Loader, Sample, Targets, prepare
@@ -61,6 +62,11 @@ class Task(Protocol):
         ...
 
 
+def start_of(config: TrainConfig) -> str:
+    """By which the start model is told from others of its name."""
+    return f" {load(config.start.model).fingerprint}" if config.start.model else ""
+
+
 class PotentialTask:
     """A potential and its labelled structures.
 
@@ -75,7 +81,7 @@ class PotentialTask:
     def __init__(self, config: TrainConfig, splits: Splits) -> None:
         _check_labels(config, splits)
         self.config, self.splits = config, splits
-        self.fingerprint = splits.fingerprint
+        self.fingerprint = splits.fingerprint + start_of(config)
         self.potential = starting_potential(config, splits.train)
         self.params = self.potential.params
         self.trainable = trainable_mask(self.params, config.start.freeze)

@@ -15,8 +15,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
+from ergodica.errors import WorkFailed
 from ergodica.sampling.diffusion.likelihood import basis
 from ergodica.sampling.diffusion.noise import Noise
+from ergodica.sampling.diffusion.reweighting import LEAST
 from ergodica.sampling.diffusion.solvers import Denoiser
 from ergodica.sampling.spaces import Space
 
@@ -183,6 +185,9 @@ def draw_batches(
         seed: of the random numbers.
         calls: evaluations for each sample.
         report: is told what part is done.
+
+    Raises:
+        WorkFailed: hardly any has a density.
     """
     keys, parts = jax.random.split(jax.random.key(seed), -(-count // size)), []
     for number, key in enumerate(keys):
@@ -191,5 +196,7 @@ def draw_batches(
         report((number + 1) / len(keys))
     x, density, upright, energies = (np.concatenate(part)[:count] for part in zip(*parts, strict=True))
     kept = upright & np.isfinite(density)
+    if kept.sum() < min(LEAST, count):
+        raise WorkFailed(f"Steps were one-to-one for {kept.sum()} of {count} samples only: the sampler is not trained.")
     energies = np.where(np.isnan(energies), np.inf, energies)  # two on one place
     return Samples(x[kept], energies[kept], density[kept], calls * count, 1 - float(kept.mean()))

@@ -11,8 +11,10 @@ from scipy.special import expit, logsumexp
 
 from ergodica.errors import InputError, WorkFailed
 
-__all__ = ["Reweighted", "bennett", "pareto_shape", "reweight"]
+__all__ = ["LEAST", "Reweighted", "bennett", "check_count", "pareto_shape", "reweight"]
 
+LEAST, ALIKE = 25, 1e-3
+"""Weights that can be judged, and relative spread below which they are all alike."""
 RELIABLE = 0.7
 """Shape k̂ above which averages are not reported (Vehtari et al. 2024, arXiv:1507.02646)."""
 
@@ -55,6 +57,12 @@ class Reweighted:
         return np.tensordot(self.weights, np.asarray(values), axes=1)
 
 
+def check_count(count: int) -> None:
+    """Raise `InputError` for fewer samples than weights can be judged by."""
+    if count < LEAST:
+        raise InputError(f"At least {LEAST} samples are needed to judge their weights, not {count}.")
+
+
 def reweight(log_weights: Float[np.ndarray, " N"]) -> Reweighted:
     """Normalise and judge weights.
 
@@ -65,8 +73,7 @@ def reweight(log_weights: Float[np.ndarray, " N"]) -> Reweighted:
         InputError: there are fewer than 25, they are NaN or +inf, or all are -inf.
     """
     log_weights = np.asarray(log_weights, np.float64)
-    if log_weights.ndim != 1 or len(log_weights) < LEAST:
-        raise InputError(f"At least {LEAST} samples are needed to judge their weights.")
+    check_count(len(log_weights) if log_weights.ndim == 1 else 0)
     if np.isnan(log_weights).any() or (log_weights == np.inf).any() or not np.isfinite(log_weights).any():
         raise InputError("The log-weights are not finite: the energies or densities of the samples are broken.")
     total = logsumexp(log_weights)
@@ -74,9 +81,6 @@ def reweight(log_weights: Float[np.ndarray, " N"]) -> Reweighted:
     count = len(weights)
     spread = np.sqrt(max(float(np.sum(weights**2)) - 1 / count, 0.0))  # relative error of the mean
     return Reweighted(weights, float(1 / np.sum(weights**2)), pareto_shape(weights), total - np.log(count), spread)
-
-
-LEAST, ALIKE = 25, 1e-3
 
 
 def bennett(forward: Float[np.ndarray, " N"], backward: Float[np.ndarray, " M"]) -> tuple[float, float]:

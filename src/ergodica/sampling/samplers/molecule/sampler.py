@@ -31,6 +31,8 @@ __all__ = ["KIND", "InternalSampler", "draw_structures", "load_internal", "log_b
 KIND = "internal-sampler"
 BATCH, STEPS = 128, 20
 """Samples of a call of the device, and steps of Heun's rule."""
+TRIAL = 2**31 - 1
+"""Number of the batch that is drawn on trial, which must be none of those that are kept."""
 
 
 @dataclass(frozen=True)
@@ -150,7 +152,7 @@ def draw_structures(
 
 def _guided(sampler: InternalSampler, toward: tuple[Restraint, ...], steps: int, seed: int) -> tuple[Guided, int]:
     """Pulled as early as serves best, by the weights of a batch each that is thrown away; how many were tried."""
-    chart, key = sampler.chart, jax.random.fold_in(jax.random.key(seed), 1)
+    chart, key = sampler.chart, jax.random.fold_in(jax.random.key(seed), TRIAL)
     choices = [Guided(sampler.denoiser(), chart, jnp.asarray(reach), toward) for reach in reaches(toward)]
     if len(choices) == 1:
         return choices[0], 0
