@@ -27,7 +27,6 @@ from ergodica.dft.learned.training import (
     FunctionalTraining,
     train_functional,
 )
-from ergodica.dft.natural import find_fragments, from_natural, make_natural
 from ergodica.errors import InputError
 from ergodica.training.options import OptimizerOptions, RunOptions, model_kind, parse_task
 from tests.dft.toy import conformers
@@ -90,28 +89,6 @@ def test_labels_of_moved_densities_follow_to_second_order() -> None:
     assert np.abs(moved[1:]).max() > 0.01 and not moved[0].any()
     np.testing.assert_allclose(gradient, away, atol=1e-5)
     np.testing.assert_allclose(energy, one.energy[0] + 0.5 * np.sum(away**2, axis=1), atol=1e-5)
-
-
-def test_charges_and_dipoles_move_from_atom_to_atom() -> None:
-    config = FunctionalConfig(("H", "O"), network=NetworkConfig(8, 4, 1, 2, Radial(6.0, 4)))
-    (conformer,) = conformers(1, 3, (1, 8))
-    (one,) = examples([conformer], config)
-    basis, atoms = DensityBasis.of(conformer.system.numbers), len(one.species)
-    with jax.enable_x64(True):
-        natural = make_natural(integrals.overlap(basis, jnp.asarray(one.positions)), find_fragments(basis))
-        moved = np.stack([np.asarray(from_natural(natural, jnp.asarray(row, float))) for row in one.levers.T])
-    own = np.asarray(integrals.dipoles(basis, jnp.zeros((atoms, 3))))
-    moments = np.concatenate([integrals.charges(basis)[:, None], own], axis=1)
-    of_atom = np.eye(atoms)[basis.atom]
-    found = np.einsum("pf,fm,fa->pma", moved, moments, of_atom).reshape(len(moved), -1)
-    expected = np.eye(4 * atoms)
-    expected[:atoms, :atoms] -= 1 / atoms
-    np.testing.assert_allclose(found, expected, atol=1e-4)
-    feed = ExampleFeed([one], 1, 0, 1, noise=1e-9, transfer=0.3)
-    chunks = [feed.chunk(*feed.plan(np.random.default_rng(seed))[0]) for seed in range(8)]
-    shifts = [np.squeeze(np.asarray(chunk.batch.natural)) - np.float32(one.natural) for chunk in chunks]
-    electrons = np.concatenate(shifts) @ one.normal
-    assert np.abs(electrons).max() < 1e-4 and max(np.abs(shift).max() for shift in shifts) > 0.01
 
 
 def test_densities_far_from_the_ground_state_count_less() -> None:

@@ -64,8 +64,6 @@ class Example:
         nuclear: ∂E/∂R of the ground state at fixed p, Hartree/Bohr [N, 3].
         curvature: ∂²E/∂q² at the ground state, Hartree, where it is known [F, F].
         spread: moves of equal energy, A^(-1/2) with A the curvature of the whole energy, known as that is [F, F].
-        levers: shortest moves that give each atom a charge, taken from all evenly, or a dipole along x, y, z, 1/e and
-            1/(e·Bohr) [F, 4N].
         polarity: how the minimised density's dipole moment answers to the gradient, e·Bohr/Hartree [F, 3].
         polarisability: that this implies, the mean of three directions, Bohr³.
     """
@@ -83,7 +81,6 @@ class Example:
     nuclear: Float[np.ndarray, "N 3"]
     curvature: Float[np.ndarray, "F F"] | None
     spread: Float[np.ndarray, "F F"] | None
-    levers: Float[np.ndarray, "F P"]
     polarity: Float[np.ndarray, "F 3"]
     polarisability: float
 
@@ -166,22 +163,9 @@ def _example(config: FunctionalConfig, conformer: Conformer) -> Example:
         nuclear=conformer.gradient - frame.rest,
         curvature=curvature,
         spread=spread,
-        levers=_levers(basis, frame.inverse_root),
         polarity=answer,
         polarisability=float(np.sum(answer * frame.moments)) / 3,
     )
-
-
-def _levers(basis: DensityBasis, inverse_root: Float[np.ndarray, "F F"]) -> Float[np.ndarray, "F P"]:
-    """Moves δq of least length with given charges and dipoles of the atoms, electrons kept."""
-    own = np.asarray(integrals.dipoles(basis, jnp.zeros((len(basis.numbers), 3))))
-    moments = np.concatenate([integrals.charges(basis)[:, None], own], axis=1)  # of each function about its nucleus
-    of_atom = basis.atom[:, None] == np.arange(len(basis.numbers))
-    slopes = inverse_root @ (moments[:, :, None] * of_atom[:, None]).reshape(len(moments), -1)  # of moments by q
-    moves = slopes @ np.linalg.inv(slopes.T @ slopes)
-    charges = moves[:, : len(basis.numbers)]
-    moves[:, : len(basis.numbers)] = charges - charges.mean(axis=1, keepdims=True)
-    return moves.astype(np.float32)
 
 
 class _Frame(NamedTuple):

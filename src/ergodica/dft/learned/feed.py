@@ -18,8 +18,6 @@ __all__ = ["DensityBatch", "DensityTargets", "ExampleFeed"]
 
 NEAR = 0.5
 """Share of random moves by which every direction costs as much energy."""
-MOVED = 0.5
-"""Share of the others that are of charges and dipoles, if there are such."""
 
 
 @jax.tree_util.register_dataclass
@@ -85,10 +83,9 @@ class ExampleFeed:
     Many directions of q hardly change in any label, because the orbitals can't follow a potential there. A network is
     free to curve downwards along them, and a minimiser would find out. So all densities but the first are moved at
     random: some so that every direction costs as much energy, others as far in all directions, which keeps the network
-    from falling where it is stiff. Charges that move from atom to atom are a few directions out of hundreds, and short
-    ones: a tenth of an electron is a hundredth of q. So some moves are of charges and dipoles of atoms. Labels follow
-    to second order by the curvature at the ground state. Where that is not known all moves are as far in all
-    directions, labels follow to first order, and the curvature is left to the reference, which is stiff there.
+    from falling where it is stiff. Labels follow to second order by the curvature at the ground state. Where that is
+    not known all moves are of the second kind, labels follow to first order, and the curvature is left to the
+    reference, which is stiff in such directions.
 
     Attributes:
         examples: conformers.
@@ -98,7 +95,6 @@ class ExampleFeed:
         devices: batches of a step.
         noise: standard deviation of the random moves: of coefficients, or √Hartree where energies are alike.
         focus: distance from the ground state, √Hartree, at which a density counts half; 0 counts all alike.
-        transfer: standard deviation of the charges (e) and dipoles (e·Bohr) of atoms that move.
     """
 
     examples: Sequence[Example]
@@ -108,7 +104,6 @@ class ExampleFeed:
     devices: int = 1
     noise: float = 0.0
     focus: float = 0.0
-    transfer: float = 0.0
 
     @cached_property
     def _sizes(self) -> tuple[int, int, int]:
@@ -162,10 +157,6 @@ class ExampleFeed:
         if one.spread is not None:
             near = random.random(len(move)) < NEAR
             move[near] = move[near] @ one.spread.T
-            if self.transfer:
-                moved = ~near & (random.random(len(move)) < MOVED)
-                moved[0] = False
-                move[moved] = self.transfer * random.normal(size=(moved.sum(), one.levers.shape[1])) @ one.levers.T
         return move
 
     def _batch(self, members: Sequence[Draw | None]) -> tuple[DensityBatch, DensityTargets]:

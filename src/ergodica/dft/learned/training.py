@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import astuple, dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -52,8 +51,6 @@ class DensityData:
         densities: labels of a conformer in a batch, the ground state among them.
         noise: standard deviation of random moves of densities, √Hartree (see `ExampleFeed`).
         focus: distance from the ground state at which a density counts half, √Hartree; 0 counts all alike.
-        transfer: standard deviation of charges (e) and dipoles (e·Bohr) that random moves give to atoms, where labels
-            are of second order.
     """
 
     train: tuple[str, ...] = ()
@@ -61,11 +58,10 @@ class DensityData:
     densities: int = 6
     noise: float = 0.003
     focus: float = 0.0
-    transfer: float = 0.0
 
     def __post_init__(self) -> None:
-        if min(self.densities, self.noise, self.focus, self.transfer) < 0:
-            raise InputError("[data] densities, noise, focus and transfer must not be negative.")
+        if min(self.densities, self.noise, self.focus) < 0:
+            raise InputError("[data] densities, noise and focus must not be negative.")
 
 
 @dataclass(frozen=True)
@@ -125,10 +121,8 @@ class FunctionalTraining(TaskOptions):
     def defining(self) -> dict[str, Any]:
         """What must not change between the parts of one run."""
         record = super().defining()
-        if not self.start.model:  # checkpoints of before there were starts and transfers go on
+        if not self.start.model:  # checkpoints of before there were starts go on
             record.pop("start")
-        if not self.data.transfer:
-            record["data"].pop("transfer")
         return record
 
 
@@ -210,10 +204,9 @@ class FunctionalTask:
         """Batches to train on and to validate with."""
         run, data = self.config.run, self.config.data
         shape = (run.batch_size, data.densities, run.steps_per_call)
+        training = ExampleFeed(self.fitted, *shape, devices, data.noise, data.focus)
         known = all(one.curvature is not None for one in self.checked)
-        feed = partial(ExampleFeed, focus=data.focus, transfer=data.transfer)
-        training = feed(self.fitted, *shape, devices, noise=data.noise)
-        return training, feed(self.checked, *shape, noise=data.noise if known else 0.0)
+        return training, ExampleFeed(self.checked, *shape, noise=data.noise if known else 0.0, focus=data.focus)
 
     def loss(self, params: Any, batch: DensityBatch, targets: DensityTargets, *_: Array) -> tuple[Array, Errors]:
         """Loss and errors of a batch."""
