@@ -27,6 +27,7 @@ from ergodica.dft.learned.training import (
     FunctionalTraining,
     train_functional,
 )
+from ergodica.dft.natural import find_fragments, make_natural, to_natural
 from ergodica.errors import InputError
 from ergodica.training.options import OptimizerOptions, RunOptions, model_kind, parse_task
 from tests.dft.toy import conformers
@@ -89,6 +90,34 @@ def test_labels_of_moved_densities_follow_to_second_order() -> None:
     assert np.abs(moved[1:]).max() > 0.01 and not moved[0].any()
     np.testing.assert_allclose(gradient, away, atol=1e-5)
     np.testing.assert_allclose(energy, one.energy[0] + 0.5 * np.sum(away**2, axis=1), atol=1e-5)
+
+
+def test_some_moves_lead_to_where_another_functional_has_its_minimum() -> None:
+    """Labels there are those of the toy, half the square of the way."""
+    config = FunctionalConfig(("H",), network=NetworkConfig(8, 4, 1, 2, Radial(6.0, 4)))
+    (conformer,) = conformers(1)
+    ground = conformer.densities.coefficients[0]
+    end = ground + 0.05 * np.random.default_rng(0).normal(size=len(ground))
+    (one,) = examples([conformer], config, [end])
+    basis = DensityBasis.of(conformer.system.numbers)
+    with jax.enable_x64(True):
+        overlap = integrals.overlap(basis, jnp.asarray(one.positions))
+        natural = make_natural(overlap, find_fragments(basis))
+        there = np.asarray(to_natural(natural, overlap, jnp.asarray(end)))
+    np.testing.assert_allclose(one.natural[0] + one.stray, there, atol=1e-9)
+    feed = ExampleFeed([one], 1, 0, 1, noise=1e-9)
+    shares = []
+    for seed in range(6):
+        chunk = feed.chunk(*feed.plan(np.random.default_rng(seed))[0])
+        moved = np.squeeze(np.asarray(chunk.batch.natural)) - one.natural
+        shares.append(moved @ one.stray / (one.stray @ one.stray))
+        np.testing.assert_allclose(moved, shares[-1][:, None] * one.stray, atol=1e-6)
+        away = one.natural + moved - one.natural[0]
+        expected = one.energy[0] + 0.5 * np.sum(away**2, axis=1)
+        np.testing.assert_allclose(np.squeeze(np.asarray(chunk.targets.energy)), expected, atol=1e-5)
+    found = np.array(shares)
+    assert np.abs(found[:, 0]).max() < 1e-6 < found.min() + 2e-6 and 0.8 < found.max() < 1.3 + 1e-6
+    assert 0.2 < np.mean(found[:, 1:] > 1e-3) < 0.8
 
 
 def test_densities_far_from_the_ground_state_count_less() -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import chain
+from itertools import chain, zip_longest
 from typing import Any, NamedTuple, TypeVar
 
 import jax
@@ -64,6 +64,7 @@ class Example:
         nuclear: ∂E/∂R of the ground state at fixed p, Hartree/Bohr [N, 3].
         curvature: ∂²E/∂q² at the ground state, Hartree, where it is known [F, F].
         spread: moves of equal energy, A^(-1/2) with A the curvature of the whole energy, known as that is [F, F].
+        stray: from the ground state to where another functional has its minimum, if one was asked [F].
         polarity: how the minimised density's dipole moment answers to the gradient, e·Bohr/Hartree [F, 3].
         polarisability: that this implies, the mean of three directions, Bohr³.
     """
@@ -81,18 +82,23 @@ class Example:
     nuclear: Float[np.ndarray, "N 3"]
     curvature: Float[np.ndarray, "F F"] | None
     spread: Float[np.ndarray, "F F"] | None
+    stray: Float[np.ndarray, " F"] | None
     polarity: Float[np.ndarray, "F 3"]
     polarisability: float
 
 
-def examples(conformers: Sequence[Conformer], config: FunctionalConfig) -> list[Example]:
+def examples(
+    conformers: Sequence[Conformer], config: FunctionalConfig, minima: Sequence[Float[np.ndarray, " F"]] = ()
+) -> list[Example]:
     """Conformers in natural coordinates, their labels those of the target.
 
     Args:
         conformers: labelled; all of their elements are the configuration's.
         config: of the functional to be trained.
+        minima: coefficients p at which another functional has its minima.
     """
-    return _side_by_side(partial(_example, config), conformers, [one.system.numbers.tobytes() for one in conformers])
+    given = list(zip_longest(conformers, minima))
+    return _side_by_side(partial(_example, config), given, [one.system.numbers.tobytes() for one in conformers])
 
 
 _Given = TypeVar("_Given")
@@ -132,7 +138,8 @@ def _side_by_side(work: Callable[[_Given], _Found], given: Sequence[_Given], kin
     return [found[number] for number in range(len(given))]
 
 
-def _example(config: FunctionalConfig, conformer: Conformer) -> Example:
+def _example(config: FunctionalConfig, given: tuple[Conformer, Float[np.ndarray, " F"] | None]) -> Example:
+    conformer, minimum = given
     system, labels = conformer.system, conformer.densities
     basis, positions = DensityBasis.of(system.numbers), system.positions / BOHR
     species = config.layout.species(system.numbers)
@@ -163,6 +170,7 @@ def _example(config: FunctionalConfig, conformer: Conformer) -> Example:
         nuclear=conformer.gradient - frame.rest,
         curvature=curvature,
         spread=spread,
+        stray=None if minimum is None else minimum @ frame.root - natural[0],
         polarity=answer,
         polarisability=float(np.sum(answer * frame.moments)) / 3,
     )

@@ -18,6 +18,8 @@ __all__ = ["DensityBatch", "DensityTargets", "ExampleFeed"]
 
 NEAR = 0.5
 """Share of random moves by which every direction costs as much energy."""
+ASTRAY, BEYOND = 0.5, 1.3
+"""Share of moves that lead to where another functional has its minimum, and how far, in units of the way there."""
 
 
 @jax.tree_util.register_dataclass
@@ -86,6 +88,9 @@ class ExampleFeed:
     from falling where it is stiff. Labels follow to second order by the curvature at the ground state. Where that is
     not known all moves are of the second kind, labels follow to first order, and the curvature is left to the
     reference, which is stiff in such directions.
+
+    A direction or two out of hundreds, along which charge leaves a molecule, weigh next to nothing in all this, yet a
+    minimiser finds them. So some moves lead to where an earlier functional went astray, if it was asked, and beyond.
 
     Attributes:
         examples: conformers.
@@ -157,6 +162,9 @@ class ExampleFeed:
         if one.spread is not None:
             near = random.random(len(move)) < NEAR
             move[near] = move[near] @ one.spread.T
+        if one.stray is not None and one.curvature is not None:
+            led = random.random(len(move)) < ASTRAY
+            move[1:] += (led * random.uniform(0, BEYOND, len(move)))[1:, None] * one.stray
         return move
 
     def _batch(self, members: Sequence[Draw | None]) -> tuple[DensityBatch, DensityTargets]:

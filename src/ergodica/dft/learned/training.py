@@ -37,6 +37,8 @@ from ergodica.units import BOHR, DEBYE
 
 __all__ = ["KIND", "FunctionalTask", "FunctionalTraining", "train_functional"]
 
+FARTHEST = 80
+"""Evaluations after which a functional is far enough astray."""
 ROUNDED = 1e-6
 """Length of errors below which their norm is rounded off, Hartree."""
 
@@ -92,9 +94,12 @@ class DensityStart:
 
     Attributes:
         model: name or file; empty for a fresh start. Its reference is kept, and its target.
+        astray: minimise the training conformers with it, and learn where that leads what it should have been, too; for
+            labels of second order.
     """
 
     model: str = ""
+    astray: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,7 +192,7 @@ class FunctionalTask:
         self.config, self.fingerprint = config, _fingerprint([*train, *validation])
         start = load_functional(config.start.model)[0] if config.start.model else None
         functional = _begun(config, train, validation, start)
-        fitted, checked = examples(train, functional), examples(validation, functional)
+        fitted, checked = (examples(part, functional, _minima(config.start, part)) for part in (train, validation))
         reference = start.reference if start else fit_reference(fitted, functional)
         self.fitted, self.checked = (less_reference(part, reference, functional) for part in (fitted, checked))
         if start is None:
@@ -301,6 +306,19 @@ class FunctionalTask:
     def load(self, path: Path) -> Any:
         """Parameters out of a model file."""
         return load_functional(path)[0].network
+
+
+def _minima(start: DensityStart, conformers: Sequence[Conformer]) -> list[Float[np.ndarray, " F"]]:
+    """Coefficients p at which the start ends, if that is to be learnt from."""
+    from ergodica.dft.minimize import MinimizeOptions
+    from ergodica.dft.run import DensityOptions, minimize_density
+
+    if not start.astray:
+        return []
+    if not start.model:
+        raise InputError("[start] astray asks another functional: name it as [start] model.")
+    options = DensityOptions(start.model, minimize=MinimizeOptions(steps=FARTHEST), force=True)
+    return [one.coefficients for one in minimize_density([one.system for one in conformers], options)]
 
 
 def _begun(
