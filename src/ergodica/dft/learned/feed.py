@@ -18,8 +18,9 @@ __all__ = ["DensityBatch", "DensityTargets", "ExampleFeed"]
 
 NEAR = 0.5
 """Share of random moves by which every direction costs as much energy."""
-ASTRAY, BEYOND = 0.5, 1.3
-"""Share of moves that lead to where another functional has its minimum, and how far, in units of the way there."""
+ASTRAY, BEYOND, CALM = 0.5, 1.3, 0.3
+"""Share of moves that lead from the ground state to where another functional has its minimum; how far at most, in units
+of the way there; and by how much of a random move they swerve at most: a minimiser goes straight."""
 
 
 @jax.tree_util.register_dataclass
@@ -152,20 +153,22 @@ class ExampleFeed:
     def _share(self, distance: Float[np.ndarray, " S"]) -> Float[np.ndarray, " S"]:
         return 1 / (1 + distance / self.focus) if self.focus else np.ones(len(distance))
 
-    def _moves(self, one: Example, draw: Draw) -> Float[np.ndarray, "S F"]:
-        """Random moves of drawn labels."""
-        move = np.zeros((len(draw.labels), len(one.normal)), np.float32)
+    def _moves(self, one: Example, draw: Draw) -> tuple[Int[np.ndarray, " S"], Float[np.ndarray, "S F"]]:
+        """Labels and their random moves."""
+        labels, move = draw.labels, np.zeros((len(draw.labels), len(one.normal)), np.float32)
         if draw.seed is None or not self.noise:
-            return move
+            return labels, move
         random = np.random.default_rng(draw.seed)
         move[1:] = self.noise * random.normal(size=move[1:].shape)
         if one.spread is not None:
             near = random.random(len(move)) < NEAR
             move[near] = move[near] @ one.spread.T
         if one.stray is not None and one.curvature is not None:
-            led = random.random(len(move)) < ASTRAY
-            move[1:] += (led * random.uniform(0, BEYOND, len(move)))[1:, None] * one.stray
-        return move
+            led = np.flatnonzero(random.random(len(move) - 1) < ASTRAY) + 1
+            calm, far = random.uniform(0, CALM, (len(led), 1)), random.uniform(0, BEYOND, (len(led), 1))
+            labels = np.where(np.isin(np.arange(len(labels)), led), 0, labels)
+            move[led] = calm * move[led] + far * one.stray
+        return labels, move
 
     def _batch(self, members: Sequence[Draw | None]) -> tuple[DensityBatch, DensityTargets]:
         filler = Draw(0, np.zeros(self._sizes[2], int), None)
@@ -177,26 +180,26 @@ class ExampleFeed:
         atoms, functions, _ = self._sizes
         one = self.examples[draw.number]
         extra, rest = atoms - len(one.species), functions - len(one.normal)
-        move = self._moves(one, draw)
+        drawn, move = self._moves(one, draw)
         steeper = 0.0 if one.curvature is None else move @ one.curvature
-        gradient = one.gradient[draw.labels] + steeper
+        gradient = one.gradient[drawn] + steeper
         species, valid, positions, index = padded(one, atoms, functions)
         fields: dict[str, Any] = dict(
             species=species,
             valid=valid,
             positions=positions,
             index=index,
-            natural=np.pad(one.natural[draw.labels] + move, ((0, 0), (0, rest))),
+            natural=np.pad(one.natural[drawn] + move, ((0, 0), (0, rest))),
             jacobian=np.pad(one.jacobian, ((0, rest), (0, extra), (0, 0))),
         )
         labels: dict[str, Any] = dict(
-            energy=one.energy[draw.labels] + np.sum((gradient - 0.5 * steeper) * move, axis=1),
+            energy=one.energy[drawn] + np.sum((gradient - 0.5 * steeper) * move, axis=1),
             gradient=np.pad(gradient, ((0, 0), (0, rest))),
             normal=np.pad(one.normal, (0, rest)),
             nuclear=np.pad(one.nuclear, ((0, extra), (0, 0))),
             polarity=np.pad(one.polarity, ((0, rest), (0, 0))),
             polarisability=np.array(one.polarisability),
-            share=self._share(one.distance[draw.labels]),
+            share=self._share(one.distance[drawn]),
             weight=np.array(weight),
         )
         return DensityBatch(**fields), DensityTargets(**labels)
