@@ -99,6 +99,7 @@ def test_copper_agrees_with_phonopys_own_quasiharmonic_approximation():
     assert record["zero_pressure"]["thermal_expansion_per_K"][3] == pytest.approx(6e-5, rel=0.2)
 
 
+@pytest.mark.slow
 def test_the_supercell_is_one_at_all_volumes():
     changes = {"length": 7.2, "volumes": 5, "mesh": 15.0, "t_max": 27.0, "p_max": 0.4}
     (found,) = quasiharmonic(EMT(), bulk("Cu"), **changes)

@@ -135,6 +135,7 @@ def scores(surface: Surface, x: np.ndarray, sigma: float = 0.4) -> np.ndarray:
     return np.asarray(sampler.denoiser(surface, 8, 300.0).score(jnp.asarray(x, jnp.float32), jnp.asarray(sigma)))
 
 
+@pytest.mark.slow
 def test_scores_repeat_turn_and_reflect_with_the_slab():
     slab, rng = mixed(), np.random.default_rng(2)
     surface = surface_of(slab)
