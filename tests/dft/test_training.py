@@ -28,6 +28,7 @@ from ergodica.dft.learned.training import (
     train_functional,
 )
 from ergodica.dft.natural import find_fragments, make_natural, to_natural
+from ergodica.dft.run import DensityOptions, minimize_density
 from ergodica.errors import InputError
 from ergodica.training.options import OptimizerOptions, RunOptions, model_kind, parse_task
 from tests.dft.toy import conformers
@@ -120,6 +121,26 @@ def test_some_moves_lead_to_where_another_functional_has_its_minimum() -> None:
     found = np.array(shares)
     assert np.abs(found[:, 0]).max() < 1e-6 < found.min() + 2e-6 and 0.8 < found.max() < 1.3 + 1e-6
     assert 0.2 < np.mean(found[:, 1:] > 1e-3) < 0.8
+
+
+@pytest.mark.slow
+def test_a_training_that_goes_on_knows_where_the_last_one_went_astray(tmp_path) -> None:
+    """To where the minimiser itself ends."""
+    first = FunctionalTask(configuration("", tmp_path), conformers(6), conformers(2))
+    path = str(tmp_path / "first.safetensors")
+    first.save(path, first.params, {})
+    going_on = replace(configuration("", tmp_path), start=DensityStart(path, astray=True))
+    task = FunctionalTask(going_on, conformers(2), conformers(1))
+    found = minimize_density([one.system for one in conformers(2)], DensityOptions(path, force=True))
+    for one, other in zip(task.fitted, found, strict=True):
+        basis = DensityBasis.of(other.system.numbers)
+        with jax.enable_x64(True):
+            overlap = integrals.overlap(basis, jnp.asarray(one.positions))
+            natural = make_natural(overlap, find_fragments(basis))
+            there = np.asarray(to_natural(natural, overlap, jnp.asarray(other.coefficients)))
+        np.testing.assert_allclose(one.natural[0] + one.stray, there, atol=1e-6)
+    with pytest.raises(InputError, match="asks another functional"):
+        FunctionalTask(replace(going_on, start=DensityStart(astray=True)), conformers(2), conformers(1))
 
 
 def test_densities_far_from_the_ground_state_count_less() -> None:

@@ -40,7 +40,7 @@ from ergodica.dft.molecule import electron_normal, electrostatics, make_molecule
 from ergodica.dft.natural import find_fragments, from_natural, make_natural, nuclear_slope
 from ergodica.units import BOHR
 
-__all__ = ["Example", "examples", "fit_reference", "less_reference", "padded", "polarity"]
+__all__ = ["Example", "examples", "fit_reference", "less_reference", "padded", "polarity", "side_by_side"]
 
 SOFTEST = 0.1
 """Curvature of the whole energy below which nothing moves, Hartree: it is zero along the normal and else above 2."""
@@ -98,7 +98,7 @@ def examples(
         minima: coefficients p at which another functional has its minima.
     """
     given = list(zip_longest(conformers, minima))
-    return _side_by_side(partial(_example, config), given, [one.system.numbers.tobytes() for one in conformers])
+    return side_by_side(partial(_example, config), given, [one.system.numbers.tobytes() for one in conformers])
 
 
 _Given = TypeVar("_Given")
@@ -117,7 +117,7 @@ def padded(one: Example, atoms: int, functions: int) -> tuple[np.ndarray, np.nda
     )
 
 
-def _side_by_side(work: Callable[[_Given], _Found], given: Sequence[_Given], kinds: Sequence[Hashable]) -> list[_Found]:
+def side_by_side(work: Callable[[_Given], _Found], given: Sequence[_Given], kinds: Sequence[Hashable]) -> list[_Found]:
     """Do the work in double precision, kinds in threads: programs of many molecules take longer to compile than to run.
 
     Args:
@@ -266,7 +266,7 @@ def fit_reference(found: Sequence[Example], config: FunctionalConfig) -> AtomicR
 def less_reference(found: Sequence[Example], reference: AtomicReference, config: FunctionalConfig) -> list[Example]:
     """Examples whose labels are what the reference leaves to the network, with the answers of their dipole moments."""
     functional = LearnedFunctional({}, reference, jnp.zeros(()), config)
-    answers = _side_by_side(partial(_polarity, functional), found, _kinds(found))
+    answers = side_by_side(partial(_polarity, functional), found, _kinds(found))
     left = []
     for one, (energy, slope, pull), (answer, size) in zip(found, _fitted(functional, found), answers, strict=True):
         left.append(

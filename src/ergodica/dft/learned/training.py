@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ergodica.dft.labels.conformer import Conformer
+from ergodica.dft.learned.astray import minima
 from ergodica.dft.learned.atomic_reference import at_ground, mixed_shells
 from ergodica.dft.learned.examples import Example, examples, fit_reference, less_reference
 from ergodica.dft.learned.feed import DensityBatch, DensityTargets, ExampleFeed
@@ -37,8 +38,6 @@ from ergodica.units import BOHR, DEBYE
 
 __all__ = ["KIND", "FunctionalTask", "FunctionalTraining", "train_functional"]
 
-FARTHEST = 80
-"""Evaluations after which a functional is far enough astray."""
 ROUNDED = 1e-6
 """Length of errors below which their norm is rounded off, Hartree."""
 
@@ -192,7 +191,7 @@ class FunctionalTask:
         self.config, self.fingerprint = config, _fingerprint([*train, *validation])
         start = load_functional(config.start.model)[0] if config.start.model else None
         functional = _begun(config, train, validation, start)
-        fitted, checked = (examples(part, functional, _minima(config.start, part)) for part in (train, validation))
+        fitted, checked = (examples(part, functional, _led(config.start, part)) for part in (train, validation))
         reference = start.reference if start else fit_reference(fitted, functional)
         self.fitted, self.checked = (less_reference(part, reference, functional) for part in (fitted, checked))
         if start is None:
@@ -308,17 +307,11 @@ class FunctionalTask:
         return load_functional(path)[0].network
 
 
-def _minima(start: DensityStart, conformers: Sequence[Conformer]) -> list[Float[np.ndarray, " F"]]:
+def _led(start: DensityStart, conformers: Sequence[Conformer]) -> list[Float[np.ndarray, " F"]]:
     """Coefficients p at which the start ends, if that is to be learnt from."""
-    from ergodica.dft.minimize import MinimizeOptions
-    from ergodica.dft.run import DensityOptions, minimize_density
-
-    if not start.astray:
-        return []
-    if not start.model:
+    if start.astray and not start.model:
         raise InputError("[start] astray asks another functional: name it as [start] model.")
-    options = DensityOptions(start.model, minimize=MinimizeOptions(steps=FARTHEST), force=True)
-    return [one.coefficients for one in minimize_density([one.system for one in conformers], options)]
+    return minima(load_functional(start.model)[0], conformers) if start.astray else []
 
 
 def _begun(
