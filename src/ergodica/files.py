@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = [
     "append_frames",
     "append_line",
+    "as_stem",
     "atomic_write",
     "read_atoms",
     "read_lines",
@@ -340,6 +341,11 @@ def _read_npz(path: Path, selection: str | None) -> list[System]:
         raise
     except (OSError, ValueError, EOFError, KeyError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
         raise InputError(f"'{path}' is damaged, incomplete or no npz archive ({_reason(error)}).") from error
+
+
+def as_stem(text: str) -> str:
+    """A text as a part of a file's name: what is no letter, digit, hyphen or underscore becomes a hyphen."""
+    return "".join(letter if letter.isalnum() or letter in "-_" else "-" for letter in text)
 
 
 def append_line(path: str | Path, line: str) -> None:

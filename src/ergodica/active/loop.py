@@ -190,11 +190,6 @@ class _Step:
         return _round_folder(self.folder, self.number)
 
     @property
-    def replay(self) -> list[System]:
-        config = self.config.train
-        return read_all(config.start.replay, config.loss, keys=config.data.keys)
-
-    @property
     def seed(self) -> int:
         return self.config.train.run.seed
 
@@ -264,7 +259,7 @@ class _Step:
 
     def _splits(self) -> Splits:
         """Each round's share for validation stays that, so that no model has learned from it."""
-        data = self.config.train.data
+        data, start = self.config.train.data, self.config.train.start
         fitted: list[System] = []
         checked: list[System] = []
         for number in range(self.number + 1):
@@ -274,8 +269,10 @@ class _Step:
                 continue
             kept, aside = hold_out(systems, data.validation_fraction, True, self.seed)
             fitted, checked = fitted + kept, checked + aside
-        given = read_all(data.validation, self.config.train.loss, keys=data.keys)
-        return Splits(fitted + (checked if given else []), given or checked, self.replay)
+        given, earlier = (
+            read_all(files, self.config.train.loss, keys=data.keys) for files in (data.validation, start.replay)
+        )
+        return Splits(fitted + (checked if given else []), given or checked, earlier)
 
     def _select(self, seen: Explored) -> list[tuple[System, float]]:
         """The frames for the teacher, written down."""

@@ -17,7 +17,7 @@ from ergodica.cli.peptides import FIELD, PeptideCall, is_peptide, sample_peptide
 from ergodica.errors import InputError
 
 if TYPE_CHECKING:
-    from ergodica.sampling.conformers import Ensemble
+    from ergodica.sampling.conformers import ConformerOptions, Ensemble
 
 __all__ = ["sample"]
 
@@ -106,16 +106,18 @@ def sample(
     if force_field not in FIELDS:
         raise InputError(f"There is no force field '{force_field}' for molecules: choose {' or '.join(FIELDS)}.")
     target = FIELDS[reweight] if reweight else None
-    how = (n, temperature, target, FIELDS[force_field], common.seed, method, model)
-    return _sample_conformers(molecule, how, common)
+    from ergodica.sampling.conformers import ConformerOptions
+
+    options = ConformerOptions(n, temperature, target, FIELDS[force_field], common.seed, method, model)
+    return _sample_conformers(molecule, options, common)
 
 
-def _sample_conformers(molecule: str, how: tuple[Any, ...], common: Shared) -> int:
-    """Of a SMILES or SDF file, by the options in their order."""
-    from ergodica.sampling.conformers import ConformerOptions, sample_conformers
+def _sample_conformers(molecule: str, options: ConformerOptions, common: Shared) -> int:
+    """Of a SMILES or SDF file."""
+    from ergodica.sampling.conformers import sample_conformers
     from ergodica.sampling.molecules import read_molecule
 
-    began, options = perf_counter(), ConformerOptions(*how)
+    began = perf_counter()
     known = read_molecule(molecule)  # whatever the seed, one SMILES has one ensemble
     for note in known.notes:
         say(common, note)

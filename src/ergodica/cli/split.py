@@ -43,7 +43,7 @@ def split(
         One set for each group instead, such as --by kind --each: what an ablation leaves out one by one.
     """
     from ergodica.datasets.partition import groups, partition
-    from ergodica.files import write_structures
+    from ergodica.files import as_stem, write_structures
 
     items = read_items(files)
     systems = [item.system for item in items]
@@ -56,7 +56,7 @@ def split(
             raise InputError(f"There are {len(fractions)} fractions but the names are {' '.join(names)}.")
         sets = [members.tolist() for members in partition(systems, by, fractions, common.seed)]
     output = common.output or _default_output(files[0])
-    names = tuple("".join(letter if letter.isalnum() or letter in "-_" else "-" for letter in name) for name in names)
+    names = tuple(map(as_stem, names))
     if len(set(names)) < len(names):
         raise InputError(f"The sets have names that are alike: {' '.join(names)}.")
     paths = [common.claim(output.with_suffix(f".{name}{output.suffix}")) for name in names]

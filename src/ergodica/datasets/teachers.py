@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ergodica.errors import InputError
+from ergodica.files import as_stem
 
 if TYPE_CHECKING:
     from ergodica.prediction import Precision
@@ -110,7 +111,7 @@ class Teacher:
     def slug(self) -> str:
         """Its name in file names."""
         stem = Path(self.name).stem if self.is_own else self.name.rpartition(":")[2]
-        return "".join(letter if letter.isalnum() or letter in "-_" else "-" for letter in stem)
+        return as_stem(stem)
 
     def __call__(self) -> Any:
         """Make the calculator.

@@ -127,6 +127,8 @@ class FunctionalTraining(TaskOptions):
         record = super().defining()
         if not self.start.model:  # checkpoints of before there were starts go on
             record.pop("start")
+        elif not self.start.astray:  # nor was there this
+            record["start"].pop("astray")
         return record
 
 
