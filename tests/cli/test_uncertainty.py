@@ -51,7 +51,10 @@ def test_ensemble_predicts_and_says_how_uncertain_it_is(ergodica, joined):
     assert ethanol["energy_std_eV"] > 0 and np.shape(ethanol["forces_std_eV_per_A"]) == (9,)
     assert ethanol["stress_std_eV_per_A3"] is None and silicon["stress_std_eV_per_A3"] > 0
     assert "confidence" not in ethanol
-    table = ergodica("predict", "{f}/ethanol.xyz", "-m", joined, "--uncertainty", model=False)
+    table = ergodica("predict", "{f}/ethanol.xyz", "-m", joined, "--uncertainty", "-o", "said.xyz", model=False)
+    carried = read("said.xyz").info
+    assert carried["energy_std_eV"] == pytest.approx(ethanol["energy_std_eV"], rel=1e-4)
+    assert carried["largest_force_std_eV_per_A"] == pytest.approx(max(ethanol["forces_std_eV_per_A"]), rel=1e-4)
     assert "energy spread / eV" in table.out
     plain = ergodica("predict", "{f}/ethanol.xyz", "-m", joined, "--json", model=False).json[0]
     assert "energy_std_eV" not in plain and plain["energy_eV"] == pytest.approx(ethanol["energy_eV"], abs=1e-5)

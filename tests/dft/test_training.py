@@ -18,6 +18,7 @@ from ergodica.dft.learned.examples import examples, fit_reference, less_referenc
 from ergodica.dft.learned.feed import ExampleFeed
 from ergodica.dft.learned.functional import FunctionalConfig, load_functional
 from ergodica.dft.learned.layout import Layout, Radial
+from ergodica.dft.learned.loss import DensityLoss
 from ergodica.dft.learned.network import NetworkConfig
 from ergodica.dft.learned.training import (
     KIND,
@@ -27,8 +28,6 @@ from ergodica.dft.learned.training import (
     FunctionalTraining,
     train_functional,
 )
-from ergodica.dft.natural import find_fragments, make_natural, to_natural
-from ergodica.dft.run import DensityOptions, minimize_density
 from ergodica.errors import InputError
 from ergodica.training.options import OptimizerOptions, RunOptions, model_kind, parse_task
 from tests.dft.toy import conformers
@@ -93,54 +92,39 @@ def test_labels_of_moved_densities_follow_to_second_order() -> None:
     np.testing.assert_allclose(energy, one.energy[0] + 0.5 * np.sum(away**2, axis=1), atol=1e-5)
 
 
-def test_some_moves_lead_to_where_another_functional_has_its_minimum() -> None:
-    """Labels there are those of the toy, half the square of the way."""
+def test_random_moves_are_of_all_lengths() -> None:
+    """Not on a shell alone, inside which a network would be free."""
     config = FunctionalConfig(("H",), network=NetworkConfig(8, 4, 1, 2, Radial(6.0, 4)))
-    (conformer,) = conformers(1)
-    ground = conformer.densities.coefficients[0]
-    end = ground + 0.05 * np.random.default_rng(0).normal(size=len(ground))
-    (one,) = examples([conformer], config, [end])
-    basis = DensityBasis.of(conformer.system.numbers)
-    with jax.enable_x64(True):
-        overlap = integrals.overlap(basis, jnp.asarray(one.positions))
-        natural = make_natural(overlap, find_fragments(basis))
-        there = np.asarray(to_natural(natural, overlap, jnp.asarray(end)))
-    np.testing.assert_allclose(one.natural[0] + one.stray, there, atol=1e-9)
-    feed = ExampleFeed([one], 1, 0, 1, noise=1e-9)
-    shares = []
-    for seed in range(6):
+    (one,) = examples(conformers(1), config)
+    feed = ExampleFeed([one], 1, 2, 1, noise=0.1)
+    lengths = []
+    for seed in range(60):
         chunk = feed.chunk(*feed.plan(np.random.default_rng(seed))[0])
-        natural = np.squeeze(np.asarray(chunk.batch.natural))
-        away = natural - one.natural[0]
-        nearest = np.abs(natural[:, None] - one.natural).max(axis=2).min(axis=1)
-        led = nearest > 1e-4
-        shares.append(led * (away @ one.stray) / (one.stray @ one.stray))
-        np.testing.assert_allclose(away[led], shares[-1][led, None] * one.stray, atol=1e-6)
-        expected = one.energy[0] + 0.5 * np.sum(away**2, axis=1)
-        np.testing.assert_allclose(np.squeeze(np.asarray(chunk.targets.energy)), expected, atol=1e-5)
-    found = np.array(shares)
-    assert np.abs(found[:, 0]).max() < 1e-6 < found.min() + 2e-6 and 0.8 < found.max() < 1.3 + 1e-6
-    assert 0.2 < np.mean(found[:, 1:] > 1e-3) < 0.8
+        moved = np.squeeze(np.asarray(chunk.batch.natural))[1] - one.natural[0]
+        lengths.append(np.linalg.norm(moved) / (0.1 * len(moved) ** 0.5))
+    assert np.mean(np.array(lengths) < 0.25) > 0.1 and 0.7 < max(lengths) < 1.6
 
 
-@pytest.mark.slow
-def test_a_training_that_goes_on_knows_where_the_last_one_went_astray(tmp_path) -> None:
-    """To where the minimiser itself ends."""
-    first = FunctionalTask(configuration("", tmp_path), conformers(6), conformers(2))
-    path = str(tmp_path / "first.safetensors")
-    first.save(path, first.params, {})
-    going_on = replace(configuration("", tmp_path), start=DensityStart(path, astray=True))
-    task = FunctionalTask(going_on, conformers(2), conformers(1))
-    found = minimize_density([one.system for one in conformers(2)], DensityOptions(path, force=True))
-    for one, other in zip(task.fitted, found, strict=True):
-        basis = DensityBasis.of(other.system.numbers)
-        with jax.enable_x64(True):
-            overlap = integrals.overlap(basis, jnp.asarray(one.positions))
-            natural = make_natural(overlap, find_fragments(basis))
-            there = np.asarray(to_natural(natural, overlap, jnp.asarray(other.coefficients)))
-        np.testing.assert_allclose(one.natural[0] + one.stray, there, atol=1e-6)
-    with pytest.raises(InputError, match="asks another functional"):
-        FunctionalTask(replace(going_on, start=DensityStart(astray=True)), conformers(2), conformers(1))
+def test_the_loss_finds_the_one_direction_that_falls(tmp_path) -> None:
+    """Where labels are stiffer by 40 Ha than a network without parameters says, along one direction of them all."""
+    config = replace(configuration("", tmp_path), loss=DensityLoss(curvature=1.0))
+    task = FunctionalTask(config, conformers(6), conformers(2))
+    (one,) = task.fitted[:1]
+    random = np.random.default_rng(0)
+    hidden = random.normal(size=len(one.normal))
+    hidden -= (hidden @ one.normal) * one.normal
+    hidden /= np.linalg.norm(hidden)
+    silent, errors_of = jax.tree.map(np.zeros_like, task.params), jax.jit(task.loss)
+    for stiff in (0.0, 40.0):
+        curvature = stiff * np.outer(hidden, hidden).astype(np.float32)
+        feed = ExampleFeed([replace(one, curvature=curvature)], 1, 1, 1)
+        batch, targets = jax.tree.map(lambda leaf: leaf[None], feed.row(0))
+        errors = errors_of(silent, batch, targets)[1]
+        (answer,) = task.metric.answers(*jax.tree.map(lambda leaf: leaf[0], (batch, targets.normal)), hidden[None])
+        np.testing.assert_allclose(errors.curvature, stiff * np.sum(np.square(answer)), rtol=1e-3, atol=1e-5)
+    unknown = ExampleFeed([replace(one, curvature=None, spread=None)], 1, 1, 1)
+    batch, targets = jax.tree.map(lambda leaf: leaf[None], unknown.row(0))
+    assert errors_of(silent, batch, targets)[1].curvature == 0
 
 
 def test_densities_far_from_the_ground_state_count_less() -> None:

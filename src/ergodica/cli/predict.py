@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ergodica.cli.common import DEFAULTS, Common, Flag
@@ -118,13 +119,20 @@ def _row(record: dict[str, Any]) -> tuple[Any, ...]:
     return *row, record["energy_std_eV"], float(record["forces_std_eV_per_A"].max())
 
 
+def _carried(known: Uncertainty | None) -> dict[str, float]:
+    """What of an uncertainty a file of structures carries along."""
+    if known is None:
+        return {}
+    return {"energy_std_eV": known.energy, "largest_force_std_eV_per_A": float(known.forces.max())}
+
+
 def _write(common: Common, items: Sequence[Item], found: Sequence[Any]) -> None:
     from ergodica.files import write_structures
     from ergodica.system import Labels
 
-    labelled = [
-        item.system.with_labels(Labels(one.energy, one.forces, one.stress))
-        for item, one in zip(items, found, strict=True)
-    ]
+    labelled = []
+    for item, one in zip(items, found, strict=True):
+        system = item.system.with_labels(Labels(one.energy, one.forces, one.stress))
+        labelled.append(replace(system, info={**system.info, **_carried(one.uncertainty)}))
     assert common.output is not None
     write_structures(common.output, labelled)

@@ -47,6 +47,8 @@ class RelaxOptions:
             raise InputError(f"fmax={self.fmax} must be positive and steps={self.steps} not negative.")
         if self.symprec <= 0:
             raise InputError(f"symprec={self.symprec} Å must be positive.")
+        if self.symprec != RelaxOptions.symprec and not self.symmetry:
+            raise InputError("symprec says how symmetric a crystal is, and here none is kept so: add --symmetry.")
         if self.pressure and not self.cell:
             raise InputError("A pressure acts on the cell: relax the cell too (--cell), or leave the pressure away.")
         if self.pressure and self.constant_volume:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import chain, zip_longest
+from itertools import chain
 from typing import Any, NamedTuple, TypeVar
 
 import jax
@@ -40,7 +40,7 @@ from ergodica.dft.molecule import electron_normal, electrostatics, make_molecule
 from ergodica.dft.natural import find_fragments, from_natural, make_natural, nuclear_slope
 from ergodica.units import BOHR
 
-__all__ = ["Example", "examples", "fit_reference", "less_reference", "padded", "polarity", "side_by_side"]
+__all__ = ["Example", "examples", "fit_reference", "less_reference", "padded", "polarity"]
 
 SOFTEST = 0.1
 """Curvature of the whole energy below which nothing moves, Hartree: it is zero along the normal and else above 2."""
@@ -64,7 +64,6 @@ class Example:
         nuclear: ∂E/∂R of the ground state at fixed p, Hartree/Bohr [N, 3].
         curvature: ∂²E/∂q² at the ground state, Hartree, where it is known [F, F].
         spread: moves of equal energy, A^(-1/2) with A the curvature of the whole energy, known as that is [F, F].
-        stray: from the ground state to where another functional has its minimum, if one was asked [F].
         polarity: how the minimised density's dipole moment answers to the gradient, e·Bohr/Hartree [F, 3].
         polarisability: that this implies, the mean of three directions, Bohr³.
     """
@@ -82,23 +81,18 @@ class Example:
     nuclear: Float[np.ndarray, "N 3"]
     curvature: Float[np.ndarray, "F F"] | None
     spread: Float[np.ndarray, "F F"] | None
-    stray: Float[np.ndarray, " F"] | None
     polarity: Float[np.ndarray, "F 3"]
     polarisability: float
 
 
-def examples(
-    conformers: Sequence[Conformer], config: FunctionalConfig, minima: Sequence[Float[np.ndarray, " F"]] = ()
-) -> list[Example]:
+def examples(conformers: Sequence[Conformer], config: FunctionalConfig) -> list[Example]:
     """Conformers in natural coordinates, their labels those of the target.
 
     Args:
         conformers: labelled; all of their elements are the configuration's.
         config: of the functional to be trained.
-        minima: coefficients p at which another functional has its minima.
     """
-    given = list(zip_longest(conformers, minima))
-    return side_by_side(partial(_example, config), given, [one.system.numbers.tobytes() for one in conformers])
+    return _side_by_side(partial(_example, config), conformers, [one.system.numbers.tobytes() for one in conformers])
 
 
 _Given = TypeVar("_Given")
@@ -117,7 +111,7 @@ def padded(one: Example, atoms: int, functions: int) -> tuple[np.ndarray, np.nda
     )
 
 
-def side_by_side(work: Callable[[_Given], _Found], given: Sequence[_Given], kinds: Sequence[Hashable]) -> list[_Found]:
+def _side_by_side(work: Callable[[_Given], _Found], given: Sequence[_Given], kinds: Sequence[Hashable]) -> list[_Found]:
     """Do the work in double precision, kinds in threads: programs of many molecules take longer to compile than to run.
 
     Args:
@@ -138,8 +132,7 @@ def side_by_side(work: Callable[[_Given], _Found], given: Sequence[_Given], kind
     return [found[number] for number in range(len(given))]
 
 
-def _example(config: FunctionalConfig, given: tuple[Conformer, Float[np.ndarray, " F"] | None]) -> Example:
-    conformer, minimum = given
+def _example(config: FunctionalConfig, conformer: Conformer) -> Example:
     system, labels = conformer.system, conformer.densities
     basis, positions = DensityBasis.of(system.numbers), system.positions / BOHR
     species = config.layout.species(system.numbers)
@@ -170,7 +163,6 @@ def _example(config: FunctionalConfig, given: tuple[Conformer, Float[np.ndarray,
         nuclear=conformer.gradient - frame.rest,
         curvature=curvature,
         spread=spread,
-        stray=None if minimum is None else minimum @ frame.root - natural[0],
         polarity=answer,
         polarisability=float(np.sum(answer * frame.moments)) / 3,
     )
@@ -266,7 +258,7 @@ def fit_reference(found: Sequence[Example], config: FunctionalConfig) -> AtomicR
 def less_reference(found: Sequence[Example], reference: AtomicReference, config: FunctionalConfig) -> list[Example]:
     """Examples whose labels are what the reference leaves to the network, with the answers of their dipole moments."""
     functional = LearnedFunctional({}, reference, jnp.zeros(()), config)
-    answers = side_by_side(partial(_polarity, functional), found, _kinds(found))
+    answers = _side_by_side(partial(_polarity, functional), found, _kinds(found))
     left = []
     for one, (energy, slope, pull), (answer, size) in zip(found, _fitted(functional, found), answers, strict=True):
         left.append(

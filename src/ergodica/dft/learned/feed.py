@@ -18,9 +18,6 @@ __all__ = ["DensityBatch", "DensityTargets", "ExampleFeed"]
 
 NEAR = 0.5
 """Share of random moves by which every direction costs as much energy."""
-ASTRAY, BEYOND, CALM = 0.5, 1.3, 0.3
-"""Share of moves that lead from the ground state to where another functional has its minimum; how far at most, in units
-of the way there; and by how much of a random move they swerve at most: a minimiser goes straight."""
 
 
 @jax.tree_util.register_dataclass
@@ -35,6 +32,7 @@ class DensityBatch:
         index: where each coefficient stands in the table [B, N, M, K].
         natural: q [B, S, F].
         jacobian: ∂q/∂R of the ground state, 1/Bohr [B, F, N, 3].
+        probe: a random step off the ground state, 1/√Hartree; of size 0 where labels are of first order [B, F].
     """
 
     species: Int[Array, "B N"]
@@ -43,6 +41,7 @@ class DensityBatch:
     index: Int[Array, "B N M K"]
     natural: Float[Array, "B S F"]
     jacobian: Float[Array, "B F N 3"]
+    probe: Float[Array, "B F"]
 
 
 @jax.tree_util.register_dataclass
@@ -57,6 +56,7 @@ class DensityTargets:
         nuclear: ∂E/∂R of the ground state, Hartree/Bohr [B, N, 3].
         polarity: how the dipole moment of the minimum answers to the gradient, e·Bohr/Hartree [B, F, 3].
         polarisability: mean of three directions, Bohr³ [B].
+        curvature: ∂²E/∂q² of the ground state, Hartree; of size 0 where it is not known [B, F, F].
         share: how much each density counts, 1 for the ground state [B, S].
         weight: 1 for a conformer, 0 for a filler [B].
     """
@@ -67,6 +67,7 @@ class DensityTargets:
     nuclear: Float[Array, "B N 3"]
     polarity: Float[Array, "B F 3"]
     polarisability: Float[Array, " B"]
+    curvature: Float[Array, "B F F"]
     share: Float[Array, "B S"]
     weight: Float[Array, " B"]
 
@@ -90,8 +91,9 @@ class ExampleFeed:
     not known all moves are of the second kind, labels follow to first order, and the curvature is left to the
     reference, which is stiff in such directions.
 
-    A direction or two out of hundreds, along which charge leaves a molecule, weigh next to nothing in all this, yet a
-    minimiser finds them. So some moves lead to where an earlier functional went astray, if it was asked, and beyond.
+    All lengths up to the longest occur: in hundreds of dimensions random moves of one length lie on a shell, inside
+    which a network is free, and a minimiser ends there. Which direction of hundreds still falls no random move finds
+    out: `probe` is where the loss begins to look for it.
 
     Attributes:
         examples: conformers.
@@ -99,7 +101,7 @@ class ExampleFeed:
         densities: of each, the ground state among them; 0 takes all.
         length: batches of a chunk.
         devices: batches of a step.
-        noise: standard deviation of the random moves: of coefficients, or √Hartree where energies are alike.
+        noise: largest standard deviation of the random moves: of coefficients, or √Hartree where energies are alike.
         focus: distance from the ground state, √Hartree, at which a density counts half; 0 counts all alike.
     """
 
@@ -118,6 +120,11 @@ class ExampleFeed:
         functions = max(len(one.normal) for one in self.examples)
         labels = max(len(one.energy) for one in self.examples)
         return atoms, functions, min(self.densities or labels, labels)
+
+    @cached_property
+    def _curved(self) -> bool:
+        """Whether all labels are of second order."""
+        return all(one.curvature is not None for one in self.examples)
 
     def steps(self) -> int:
         """Optimiser steps of an epoch."""
@@ -153,22 +160,24 @@ class ExampleFeed:
     def _share(self, distance: Float[np.ndarray, " S"]) -> Float[np.ndarray, " S"]:
         return 1 / (1 + distance / self.focus) if self.focus else np.ones(len(distance))
 
-    def _moves(self, one: Example, draw: Draw) -> tuple[Int[np.ndarray, " S"], Float[np.ndarray, "S F"]]:
-        """Labels and their random moves."""
-        labels, move = draw.labels, np.zeros((len(draw.labels), len(one.normal)), np.float32)
+    def _moves(self, one: Example, draw: Draw) -> Float[np.ndarray, "S F"]:
+        move = np.zeros((len(draw.labels), len(one.normal)), np.float32)
         if draw.seed is None or not self.noise:
-            return labels, move
+            return move
         random = np.random.default_rng(draw.seed)
-        move[1:] = self.noise * random.normal(size=move[1:].shape)
+        move[1:] = self.noise * random.uniform(size=(len(move) - 1, 1)) * random.normal(size=move[1:].shape)
         if one.spread is not None:
             near = random.random(len(move)) < NEAR
             move[near] = move[near] @ one.spread.T
-        if one.stray is not None and one.curvature is not None:
-            led = np.flatnonzero(random.random(len(move) - 1) < ASTRAY) + 1
-            calm, far = random.uniform(0, CALM, (len(led), 1)), random.uniform(0, BEYOND, (len(led), 1))
-            labels = np.where(np.isin(np.arange(len(labels)), led), 0, labels)
-            move[led] = calm * move[led] + far * one.stray
-        return labels, move
+        return move
+
+    def _second_order(self, one: Example, draw: Draw) -> tuple[np.ndarray, np.ndarray]:
+        """A probe and the curvature, padded."""
+        if not self._curved or one.spread is None or one.curvature is None:
+            return np.zeros(0), np.zeros((0, 0))
+        step = np.random.default_rng([draw.number, draw.seed or 0]).normal(size=len(one.normal))
+        rest = self._sizes[1] - len(step)
+        return np.pad(one.spread @ (step / np.linalg.norm(step)), (0, rest)), np.pad(one.curvature, (0, rest))
 
     def _batch(self, members: Sequence[Draw | None]) -> tuple[DensityBatch, DensityTargets]:
         filler = Draw(0, np.zeros(self._sizes[2], int), None)
@@ -180,10 +189,11 @@ class ExampleFeed:
         atoms, functions, _ = self._sizes
         one = self.examples[draw.number]
         extra, rest = atoms - len(one.species), functions - len(one.normal)
-        drawn, move = self._moves(one, draw)
+        drawn, move = draw.labels, self._moves(one, draw)
         steeper = 0.0 if one.curvature is None else move @ one.curvature
         gradient = one.gradient[drawn] + steeper
         species, valid, positions, index = padded(one, atoms, functions)
+        probe, curvature = self._second_order(one, draw)
         fields: dict[str, Any] = dict(
             species=species,
             valid=valid,
@@ -191,6 +201,7 @@ class ExampleFeed:
             index=index,
             natural=np.pad(one.natural[drawn] + move, ((0, 0), (0, rest))),
             jacobian=np.pad(one.jacobian, ((0, rest), (0, extra), (0, 0))),
+            probe=probe,
         )
         labels: dict[str, Any] = dict(
             energy=one.energy[drawn] + np.sum((gradient - 0.5 * steeper) * move, axis=1),
@@ -199,6 +210,7 @@ class ExampleFeed:
             nuclear=np.pad(one.nuclear, ((0, extra), (0, 0))),
             polarity=np.pad(one.polarity, ((0, rest), (0, 0))),
             polarisability=np.array(one.polarisability),
+            curvature=curvature,
             share=self._share(one.distance[drawn]),
             weight=np.array(weight),
         )
