@@ -176,8 +176,8 @@ def test_unsuitable_structures_are_refused_before_anything_runs():
 @pytest.mark.parametrize(
     "changes",
     [
-        {"fmax": 0}, {"steps": -1}, {"pressure": 1.0}, {"optimizer": "magic"}, {"fmxa": 1}, {"symprec": 0.0}, {"symprec": 0.02},
-        {"constant_volume": True}, {"strain": ("xx", "ab"), "cell": True},
+        {"fmax": 0}, {"steps": -1}, {"pressure": 1.0}, {"optimizer": "magic"}, {"fmxa": 1}, {"symprec": 0.0},
+        {"symprec": 0.02}, {"constant_volume": True}, {"strain": ("xx", "ab"), "cell": True},
     ],
 )  # fmt: skip
 def test_options_that_make_no_sense(changes):
