@@ -124,11 +124,15 @@ class ResponseMetric:
         """|H^(-1/2) g| up to a multiple of the normal, √Hartree."""
         return soft_norm(self.answers(one, normal, gradients).reshape(len(gradients), -1), ROUNDED)
 
-    def step(self, one: DensityBatch, answer: Float[Array, "N M K"]) -> Float[Array, " F"]:
-        """The move of the density that an answer belongs to, as long as `STEP` whatever the answer's length."""
-        unit = answer * jax.lax.rsqrt(jnp.sum(answer**2) + ROUNDED**2)
+    def step(self, one: DensityBatch, unit: Float[Array, "N M K"]) -> Float[Array, " F"]:
+        """The move of the density as long as `STEP` to which an answer of length 1 belongs."""
         moved = mixed_shells(self.root, self.layout, one.species, STEP * unit)
         return flattened(moved, one.index, one.natural.shape[1])
+
+
+def _unit(answer: Float[Array, "N M K"]) -> Float[Array, "N M K"]:
+    """An answer made as long as 1, or 0."""
+    return answer * jax.lax.rsqrt(jnp.sum(answer**2) + ROUNDED**2)
 
 
 def density_errors(
@@ -171,11 +175,12 @@ def density_errors(
 def _curvature_error(
     functional: LearnedFunctional, metric: ResponseMetric, one: DensityBatch, target: DensityTargets
 ) -> Float[Array, ""]:
-    """About the largest error of the curvature at a ground state, in the metric of the reference's.
+    """About the largest error of the curvature D at a ground state, in the metric of the reference's.
 
     One direction of hundreds along which the energy falls weighs next to nothing in the errors of moved densities, but
-    a minimiser finds it. So does a step of the power method: the gradient's error after a random step says where the
-    curvature is most wrong.
+    a minimiser finds it. So do two steps of the power method: the gradient's error after a random step says where the
+    curvature is most wrong. D (D - 1) grows where it is too low, which matters, and not where it is too high by less
+    than 1.
     """
     slope, first = partial(jax.grad(_energy, 2), functional, one), one.natural[0]
     nuclei = _seen(functional, one, one.positions)
@@ -185,7 +190,9 @@ def _curvature_error(
         error = slope(first + step, nuclei) - ground - target.curvature @ step
         return metric.answers(one, target.normal, error[None])[0]
 
-    steepest = jax.lax.stop_gradient(metric.step(one, answer(STEP * one.probe)))
+    error = _unit(answer(STEP * one.probe))
+    lower = answer(metric.step(one, error)) / STEP - error
+    steepest = jax.lax.stop_gradient(metric.step(one, _unit(lower)))
     return soft_norm(answer(steepest).ravel(), ROUNDED) / STEP
 
 
