@@ -106,25 +106,27 @@ def test_random_moves_are_of_all_lengths() -> None:
 
 
 def test_the_loss_finds_the_one_direction_that_falls(tmp_path) -> None:
-    """Where labels are stiffer by 40 Ha than a network without parameters says, along one direction of them all."""
+    """Of a network without parameters, whose curvature is 0, where labels are stiff along one direction of them all."""
     config = replace(configuration("", tmp_path), loss=DensityLoss(curvature=1.0))
     task = FunctionalTask(config, conformers(6), conformers(2))
-    (one,) = task.fitted[:1]
-    random = np.random.default_rng(0)
-    hidden = random.normal(size=len(one.normal))
-    hidden -= (hidden @ one.normal) * one.normal
-    hidden /= np.linalg.norm(hidden)
-    silent, errors_of = jax.tree.map(np.zeros_like, task.params), jax.jit(task.loss)
-    for stiff in (0.0, 40.0):
-        curvature = stiff * np.outer(hidden, hidden).astype(np.float32)
+    one, silent, errors_of = task.fitted[0], jax.tree.map(np.zeros_like, task.params), jax.jit(task.loss)
+    away = np.linalg.qr(np.column_stack([one.normal, np.random.default_rng(0).normal(size=(len(one.normal), 2))]))[0].T
+    first, second = away[1:].astype(np.float32)
+
+    def found(stiff: float, soft: float) -> float:
+        """Error where the labels' curvature is that much higher along one direction, and lower along another."""
+        curvature = stiff * np.outer(first, first) - soft * np.outer(second, second)
         feed = ExampleFeed([replace(one, curvature=curvature)], 1, 1, 1)
-        batch, targets = jax.tree.map(lambda leaf: leaf[None], feed.row(0))
-        errors = errors_of(silent, batch, targets)[1]
-        (answer,) = task.metric.answers(*jax.tree.map(lambda leaf: leaf[0], (batch, targets.normal)), hidden[None])
-        np.testing.assert_allclose(errors.curvature, stiff * np.sum(np.square(answer)), rtol=1e-3, atol=1e-5)
+        return float(errors_of(silent, *jax.tree.map(lambda leaf: leaf[None], feed.row(0)))[1].curvature)
+
+    batch, targets = ExampleFeed([one], 1, 1, 1).row(0)
+    (answer,) = task.metric.answers(batch, targets.normal, first[None])
+    size = float(np.sum(np.square(answer)))
+    assert found(0.0, 0.0) == pytest.approx(0, abs=1e-5)
+    assert found(40.0, 0.0) == pytest.approx(40 * size, rel=1e-3)
+    assert found(0.5, 0.7) == pytest.approx(0.5 * size, rel=0.1)  # what falls counts before what rises
     unknown = ExampleFeed([replace(one, curvature=None, spread=None)], 1, 1, 1)
-    batch, targets = jax.tree.map(lambda leaf: leaf[None], unknown.row(0))
-    assert errors_of(silent, batch, targets)[1].curvature == 0
+    assert errors_of(silent, *jax.tree.map(lambda leaf: leaf[None], unknown.row(0)))[1].curvature == 0
 
 
 def test_densities_far_from_the_ground_state_count_less() -> None:
