@@ -1,6 +1,6 @@
 """Ensembles of held-out molecules: the trained sampler against replica exchange, and against what else there is.
 
-    python benchmarks/torsions.py --model physics --output benchmarks/results/torsions.json
+    python benchmarks/torsions.py --model physics --output benchmarks/results/torsions_physics.json
 
 Two independent runs of replica exchange per molecule give the reference and its floor: the Jensen-Shannon divergence
 (nats) between them, of the histogram of each rotor in 36 bins, in the mean over rotors. Every method is measured

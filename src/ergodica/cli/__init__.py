@@ -139,7 +139,7 @@ MODELS = {
     "show": ("show", "The card of a model.", "ergodica models show visnet-rmd17-ethanol"),
     "import": (
         "import_",
-        "Convert a checkpoint of PyG's or AI2BMD's ViSNet to a model file; nothing in it is ever run.",
+        "Convert a checkpoint of ViSNet, M3GNet (MatterSim) or Geoformer to a model file; nothing in it is ever run.",
         "ergodica models import visnet.pt -o visnet.safetensors --kwargs '{\"hidden_channels\": 128}'",
     ),
     "add": (

@@ -40,7 +40,7 @@ class Shared:
     """Options of every verb, with one model or with none."""
 
     output: Annotated[Path | None, Parameter(alias="-o")] = None
-    """File to write."""
+    """File to write; a folder where a verb makes several files."""
 
     json: Flag = False
     """Print the result as JSON on stdout, and nothing else there."""
@@ -49,7 +49,7 @@ class Shared:
     """Where to compute."""
 
     precision: Literal["float32", "float64"] = "float32"
-    """Floating-point numbers of the network; total energies are always summed in float64."""
+    """Floating-point numbers of the network; total energies are always summed, densities minimised in float64."""
 
     seed: int = 0
     """Seed of everything random."""

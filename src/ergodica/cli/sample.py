@@ -36,8 +36,8 @@ class Sampler:
     """How diffusion draws."""
 
     model: Annotated[str, Parameter(alias="-m")] = "physics"
-    """Sampler for diffusion: the file of a trained one, or physics, which needs no training (for particles the shipped
-    one)."""
+    """Sampler for diffusion: a shipped one (torsions-mmff94), the file of a trained one, or physics, which needs no
+    training (for particles the shipped one)."""
 
     toward: Many = ()
     """Where a sampler of one molecule is to draw, as property:atoms=value,width, such as dihedral:4,6,8,14=60,20
@@ -67,7 +67,7 @@ def sample(
     molecule
         SMILES, or an SDF or MOL file, of which the first molecule counts; a PDB file with -f or a
         sampler of its own (-m); or, for diffusion, the name of a shipped sampler: dw4, lj13 (particles
-        that papers measure themselves by), alanine-vacuum, alanine-water, hairpin.
+        that papers measure themselves by), alanine-vacuum, alanine-water, alanine-energy, hairpin.
     n
         Number of conformers.
     temperature
