@@ -84,7 +84,8 @@ def plot(rows: list[dict[str, Any]], options: argparse.Namespace) -> None:
     for panel, text in zip(panels, labels, strict=True):
         panel.set(xlabel=options.unit, ylabel=text, yscale="log")
         panel.axvspan(options.trained[0] - 0.5, options.trained[1] + 0.5, color="0.9", label="sizes of the training")
-    panels[0].legend(frameon=False)
+    handles, names = panels[0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside upper center", ncols=3, frameon=False)
     figure.savefig(options.plot, dpi=130)
 
 

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ergodica.nn.layers import Projections
+from ergodica.nn.layers import Projections, faded_softmax
 
 NAMES = ("query", "key", "value")
 
@@ -55,3 +55,18 @@ def test_each_projection_starts_as_a_dense_layer_of_its_own():
     for params in (one, many):
         largest = float(jnp.abs(params["params"]["kernel"]).max())
         assert 0.97 * bound < largest <= bound
+
+
+def test_what_has_faded_takes_no_share_and_moves_no_derivative():
+    """Not even with a logit beside which all others vanish; where all has faded there are no shares, and no NaN."""
+    with jax.enable_x64(True):
+        logits = jnp.array([[0.3, -1.2, 800.0], [5.0, 900.0, 2.0]])
+        fade = jnp.array([[1.0, 0.2, 0.0], [0.0, 0.0, 0.0]])
+        shares = faded_softmax(logits, fade, axis=1)
+        expected = np.exp([0.3, -1.2]) * [1.0, 0.2]
+        np.testing.assert_allclose(shares[0], np.append(expected / expected.sum(), 0.0), rtol=1e-14)
+        np.testing.assert_array_equal(shares[1], 0.0)
+        slope = jax.grad(lambda x: faded_softmax(x, fade, axis=1)[0, 0])(logits)
+        share = shares[0, 0]
+        np.testing.assert_allclose(slope[0], [share * (1 - share), -share * (1 - share), 0.0], rtol=1e-12)
+        np.testing.assert_array_equal(slope[1], 0.0)

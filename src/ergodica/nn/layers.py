@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 
 from ergodica.nn.geometry import soft_norm
 
-__all__ = ["ACTIVATIONS", "Dense", "GatedEquivariantBlock", "LayerNorm", "Projections", "VectorNorm"]
+__all__ = ["ACTIVATIONS", "Dense", "GatedEquivariantBlock", "LayerNorm", "Projections", "VectorNorm", "faded_softmax"]
 
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "silu": jax.nn.silu,
@@ -138,3 +138,15 @@ class GatedEquivariantBlock(nn.Module):
         hidden = act(Dense(self.hidden, "update_0")(jnp.concatenate([x, norms], axis=-1)))
         x, gate = jnp.split(Dense(2 * self.features, "update_1")(hidden), 2, axis=-1)
         return act(x) if self.activate_output else x, gate[:, None] * v
+
+
+def faded_softmax(logits: Float[Array, "..."], fade: Float[Array, "..."], axis: int) -> Float[Array, "..."]:
+    """exp(logits) · fade as shares along an axis; zero where all of it has faded.
+
+    The largest logit that only guards against overflow is that of what has not faded: beside one out of sight all
+    others would vanish.
+    """
+    largest = jax.lax.stop_gradient(jnp.max(jnp.where(fade > 0, logits, -jnp.inf), axis, keepdims=True))
+    weights = jnp.exp(jnp.where(fade > 0, logits - largest, 0.0)) * fade
+    total = weights.sum(axis, keepdims=True)
+    return weights / jnp.where(total > 0, total, 1.0)

@@ -22,7 +22,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from ergodica.errors import InputError
 from ergodica.nn.geometry import safe_norm, unit_vectors
-from ergodica.nn.layers import Dense, LayerNorm, Projections
+from ergodica.nn.layers import Dense, LayerNorm, Projections, faded_softmax
 from ergodica.nn.memory import recomputed
 from ergodica.nn.pairs import gather, slot_sum, spread
 from ergodica.nn.radial import polynomial_cutoff
@@ -208,11 +208,7 @@ class Attention(nn.Module):
         heads, head = self.config.heads, self.config.hidden // self.config.heads
         products = spread(q * head**-0.5, neighbors.width) * gather(k, neighbors)
         logits = products.reshape(*products.shape[:2], heads, head).sum(axis=-1) + bias
-        highest = jnp.where(valid[..., None], logits, -1e30).max(axis=1, keepdims=True)
-        logits = jnp.where(valid[..., None], logits - jax.lax.stop_gradient(highest), 0.0)
-        weights = jnp.exp(logits) * fade[..., None]
-        total = weights.sum(axis=1, keepdims=True)
-        return weights / jnp.where(total > 0, total, 1.0)  # atoms that only pad have no edge
+        return faded_softmax(logits, (fade * valid)[..., None], axis=1)  # atoms that only pad have no edge
 
     def _weighted(self, arrays: tuple[Array, Array], neighbors: Neighbors) -> Float[Array, "A K H"]:
         weights, v = arrays

@@ -19,7 +19,7 @@ from jaxtyping import Array, Float
 
 from ergodica.dft.learned.layout import Geometry, Layout, Radial
 from ergodica.errors import InputError
-from ergodica.nn.layers import Dense, LayerNorm
+from ergodica.nn.layers import Dense, LayerNorm, faded_softmax
 
 __all__ = ["DensityNetwork", "NetworkConfig"]
 
@@ -173,8 +173,7 @@ class Attention(nn.Module):
         query, key, value = (Dense(config.hidden, name)(x).reshape(count, heads, -1) for name in ("q", "k", "v"))
         bias = Dense(heads, "bias_1")(jax.nn.silu(Dense(config.hidden // 2, "bias_0")(place.radial)))
         logits = jnp.einsum("ihd,jhd->ijh", query, key) * query.shape[-1] ** -0.5 + bias
-        weights = jnp.exp(logits - jax.lax.stop_gradient(logits.max(axis=1, keepdims=True))) * place.fade[..., None]
-        weights = weights / (weights.sum(axis=1, keepdims=True) + 1e-6)  # padding attends to nothing
+        weights = faded_softmax(logits, place.fade[..., None], axis=1)  # padding attends to nothing
         scalars = jnp.einsum("ijh,jhd->ihd", weights, value).reshape(count, -1)
         filters = Dense(config.channels, "filter")(place.radial)
         filters = filters * jnp.repeat(weights, config.channels // heads, axis=-1)
