@@ -16,7 +16,7 @@ LINE = Euclidean((1,))
 NOISE = Noise(0.05, 40.0)
 
 
-@pytest.mark.parametrize("steps", [30, 500])
+@pytest.mark.parametrize("steps", [30, pytest.param(500, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_weights_and_widths_of_modes(solver, steps):
     """The update that DiG released, the full score without noise, loses the second mode here."""

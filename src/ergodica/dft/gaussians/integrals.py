@@ -119,19 +119,31 @@ def _functions(basis: DensityBasis, atoms: range) -> _Functions:
 def _by_blocks(
     basis: DensityBasis, positions: Float[Array, "N 3"], matrix: Callable[..., Array]
 ) -> Float[Array, "F F"]:
-    """A matrix of all functions, the rows of some atoms at a time."""
-    every = _functions(basis, range(len(basis.numbers)))
+    """A symmetric matrix of all functions; of large molecules some atoms with some others at a time, a pair once."""
+    count = len(basis.numbers)
     if basis.size <= WHOLE:
+        every = _functions(basis, range(count))
         return matrix(basis, every, every, positions[:, None] - positions)
-    atoms = np.array_split(np.arange(len(basis.numbers)), -(-basis.size // BLOCK))
-    blocks = [_functions(basis, range(part[0], part[-1] + 1)) for part in atoms]
+    parts = np.array_split(np.arange(count), -(-basis.size // BLOCK))
+    blocks = [_functions(basis, range(part[0], part[-1] + 1)) for part in parts]
+    stacked = [jnp.asarray(_stacked(rows)) for rows in zip(*blocks, strict=True)]
 
     @jax.checkpoint
-    def rows(block: _Functions) -> Float[Array, "f F"]:
-        return matrix(basis, block, every, positions[block.atoms][:, None] - positions)
+    def of_pair(pair: tuple[Int[Array, ""], Int[Array, ""]]) -> Float[Array, "f f"]:
+        rows, columns = (_Functions(*(leaf[number] for leaf in stacked)) for number in pair)  # type: ignore[arg-type]
+        return matrix(basis, rows, columns, positions[rows.atoms][:, None] - positions[columns.atoms])
 
-    found = jax.lax.map(rows, _Functions(*map(_stacked, zip(*blocks, strict=True))))
-    return jnp.concatenate([part[: len(block.shell)] for part, block in zip(found, blocks, strict=True)])
+    pairs = np.tril_indices(len(blocks))
+    numbers: list[tuple[int, int]] = np.stack(pairs, axis=1).tolist()
+    found = {(row, column): part for (row, column), part in zip(numbers, jax.lax.map(of_pair, pairs), strict=True)}
+
+    def block(row: int, column: int) -> Float[Array, "g h"]:
+        if row < column:
+            return block(column, row).T
+        return found[row, column][: len(blocks[row].shell), : len(blocks[column].shell)]
+
+    places = range(len(blocks))
+    return jnp.block([[block(row, column) for column in places] for row in places])
 
 
 def _stacked(rows: Sequence[np.ndarray]) -> np.ndarray:
