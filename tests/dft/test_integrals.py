@@ -67,7 +67,7 @@ def test_rows_made_block_by_block_are_the_same(monkeypatch: pytest.MonkeyPatch) 
     vector = jnp.asarray(np.random.default_rng(3).normal(size=basis.size))
 
     def both(places: jax.Array) -> tuple[jax.Array, jax.Array]:
-        matrix = integrals.overlap(basis, places)
+        matrix = integrals.overlap(basis, places) + integrals.coulomb(basis, places)
         return vector @ matrix @ vector, matrix
 
     def found() -> tuple[np.ndarray, np.ndarray]:

@@ -116,7 +116,7 @@ def test_the_loss_finds_the_one_direction_that_falls(tmp_path) -> None:
     def found(stiff: float, soft: float) -> float:
         """Error where the labels' curvature is that much higher along one direction, and lower along another."""
         curvature = stiff * np.outer(first, first) - soft * np.outer(second, second)
-        feed = ExampleFeed([replace(one, curvature=curvature)], 1, 1, 1)
+        feed = ExampleFeed([replace(one, curvature=curvature)], 1, 1, 1, probing=True)
         return float(errors_of(silent, *jax.tree.map(lambda leaf: leaf[None], feed.row(0)))[1].curvature)
 
     batch, targets = ExampleFeed([one], 1, 1, 1).row(0)
@@ -127,6 +127,8 @@ def test_the_loss_finds_the_one_direction_that_falls(tmp_path) -> None:
     assert found(0.5, 0.7) == pytest.approx(0.5 * size, rel=0.1)  # what falls counts before what rises
     unknown = ExampleFeed([replace(one, curvature=None, spread=None)], 1, 1, 1)
     assert errors_of(silent, *jax.tree.map(lambda leaf: leaf[None], unknown.row(0)))[1].curvature == 0
+    with pytest.raises(InputError, match="asks labels of second order"):
+        FunctionalTask(config, [replace(one, second=None) for one in conformers(2)], conformers(1))
 
 
 def test_densities_far_from_the_ground_state_count_less() -> None:

@@ -14,8 +14,8 @@ Electronic-Structure Theory, chapter 9.)
 
 Radial factors are made for pairs of shells and angular ones for pairs of atoms, all angular momenta at once: a dozen
 array operations whatever the molecule. Everything is a function of the nuclei that JAX differentiates, to any order.
-Matrices of large molecules are made some rows at a time, and made again for derivatives: what is in between, tens of
-times their size, is never there at once.
+Matrices of large molecules are made block by block, each pair of blocks once, and made again for derivatives: what is
+in between, tens of times their size, is never there at once.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ __all__ = ["charges", "coulomb", "dipoles", "external", "nuclear_repulsion", "ov
 
 
 BLOCK, WHOLE = 400, 1500
-"""Functions of a block of rows, about; molecules with no more than the second are one block."""
+"""Functions of a block, about; molecules with no more than the second are one block."""
 
 
 # ---------------------------------------------------------------------------------------------------------- two centres
@@ -129,20 +129,19 @@ def _by_blocks(
     stacked = [jnp.asarray(_stacked(rows)) for rows in zip(*blocks, strict=True)]
 
     @jax.checkpoint
-    def of_pair(pair: tuple[Int[Array, ""], Int[Array, ""]]) -> Float[Array, "f f"]:
+    def of_pair(pair: Int[Array, " 2"]) -> Float[Array, "f f"]:
         rows, columns = (_Functions(*(leaf[number] for leaf in stacked)) for number in pair)  # type: ignore[arg-type]
         return matrix(basis, rows, columns, positions[rows.atoms][:, None] - positions[columns.atoms])
 
-    pairs = np.tril_indices(len(blocks))
-    numbers: list[tuple[int, int]] = np.stack(pairs, axis=1).tolist()
-    found = {(row, column): part for (row, column), part in zip(numbers, jax.lax.map(of_pair, pairs), strict=True)}
+    places = range(len(blocks))
+    pairs = [(row, column) for row in places for column in range(row + 1)]
+    found = dict(zip(pairs, jax.lax.map(of_pair, np.array(pairs)), strict=True))
 
     def block(row: int, column: int) -> Float[Array, "g h"]:
         if row < column:
             return block(column, row).T
         return found[row, column][: len(blocks[row].shell), : len(blocks[column].shell)]
 
-    places = range(len(blocks))
     return jnp.block([[block(row, column) for column in places] for row in places])
 
 

@@ -32,7 +32,7 @@ class DensityBatch:
         index: where each coefficient stands in the table [B, N, M, K].
         natural: q [B, S, F].
         jacobian: ∂q/∂R of the ground state, 1/Bohr [B, F, N, 3].
-        probe: a random step off the ground state, 1/√Hartree; of size 0 where labels are of first order [B, F].
+        probe: a random step off the ground state, 1/√Hartree; of size 0 where none is asked for [B, F].
     """
 
     species: Int[Array, "B N"]
@@ -56,7 +56,7 @@ class DensityTargets:
         nuclear: ∂E/∂R of the ground state, Hartree/Bohr [B, N, 3].
         polarity: how the dipole moment of the minimum answers to the gradient, e·Bohr/Hartree [B, F, 3].
         polarisability: mean of three directions, Bohr³ [B].
-        curvature: ∂²E/∂q² of the ground state, Hartree; of size 0 where it is not known [B, F, F].
+        curvature: ∂²E/∂q² of the ground state, Hartree; of size 0 where none is asked for [B, F, F].
         share: how much each density counts, 1 for the ground state [B, S].
         weight: 1 for a conformer, 0 for a filler [B].
     """
@@ -103,6 +103,7 @@ class ExampleFeed:
         devices: batches of a step.
         noise: largest standard deviation of the random moves: of coefficients, or √Hartree where energies are alike.
         focus: distance from the ground state, √Hartree, at which a density counts half; 0 counts all alike.
+        probing: give probes and curvatures, too; for labels of second order.
     """
 
     examples: Sequence[Example]
@@ -112,6 +113,7 @@ class ExampleFeed:
     devices: int = 1
     noise: float = 0.0
     focus: float = 0.0
+    probing: bool = False
 
     @cached_property
     def _sizes(self) -> tuple[int, int, int]:
@@ -120,11 +122,6 @@ class ExampleFeed:
         functions = max(len(one.normal) for one in self.examples)
         labels = max(len(one.energy) for one in self.examples)
         return atoms, functions, min(self.densities or labels, labels)
-
-    @cached_property
-    def _curved(self) -> bool:
-        """Whether all labels are of second order."""
-        return all(one.curvature is not None for one in self.examples)
 
     def steps(self) -> int:
         """Optimiser steps of an epoch."""
@@ -173,7 +170,7 @@ class ExampleFeed:
 
     def _second_order(self, one: Example, draw: Draw) -> tuple[np.ndarray, np.ndarray]:
         """A probe and the curvature, padded."""
-        if not self._curved or one.spread is None or one.curvature is None:
+        if not self.probing or one.spread is None or one.curvature is None:
             return np.zeros(0), np.zeros((0, 0))
         step = np.random.default_rng([draw.number, draw.seed or 0]).normal(size=len(one.normal))
         rest = self._sizes[1] - len(step)

@@ -152,7 +152,7 @@ def density_errors(
     size, by_nuclei = jnp.abs(energy - targets.energy), nuclear_error.sum(axis=1) / atoms
     of_energy, of_gradient = (jnp.mean(targets.share * one, axis=1) for one in (size, gradient_error))
     curved = jnp.zeros_like(by_nuclei)
-    if weights.curvature and batch.probe.shape[1]:
+    if batch.probe.shape[1]:
         curved = jax.vmap(lambda *one: _curvature_error(functional, metric, *one))(batch, targets)
     counted = (of_energy, of_gradient, by_nuclei, dipole_error / jnp.sqrt(targets.polarisability), curved)
     total = jnp.sum(weight * sum(w * one for w, one in zip(astuple(weights), counted, strict=True)))

@@ -133,7 +133,8 @@ class FunctionalTask:
         validation: conformers to choose the best step by.
 
     Raises:
-        InputError: there are no conformers, or those of the validation have elements that the others lack.
+        InputError: there are no conformers, or those of the validation have elements that the others lack; a curvature
+            is to be learnt that the labels don't know.
     """
 
     members = 0
@@ -147,6 +148,10 @@ class FunctionalTask:
         self.config, self.fingerprint = config, _fingerprint([*train, *validation], start)
         functional = _begun(config, train, validation, start)
         fitted, checked = (examples(part, functional) for part in (train, validation))
+        if config.loss.curvature and any(one.curvature is None for one in [*fitted, *checked]):
+            raise InputError(
+                "[loss] curvature asks labels of second order (of T_S or T_S+E_XC): label without --no-curvature."
+            )
         reference = start.reference if start else fit_reference(fitted, functional)
         self.fitted, self.checked = (less_reference(part, reference, functional) for part in (fitted, checked))
         if start is None:
@@ -163,9 +168,12 @@ class FunctionalTask:
         """Batches to train on and to validate with."""
         run, data = self.config.run, self.config.data
         shape = (run.batch_size, data.densities, run.steps_per_call)
-        training = ExampleFeed(self.fitted, *shape, devices, data.noise, data.focus)
+        focus, probing = data.focus, self.config.loss.curvature > 0
+        training = ExampleFeed(self.fitted, *shape, devices, data.noise, focus, probing)
         known = all(one.curvature is not None for one in self.checked)
-        return training, ExampleFeed(self.checked, *shape, noise=data.noise if known else 0.0, focus=data.focus)
+        return training, ExampleFeed(
+            self.checked, *shape, noise=data.noise if known else 0.0, focus=focus, probing=probing
+        )
 
     def loss(self, params: Any, batch: DensityBatch, targets: DensityTargets, *_: Array) -> tuple[Array, Errors]:
         """Loss and errors of a batch."""
