@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
+from threadpoolctl import threadpool_limits
 
 from ergodica.dft.functionals import Semilocal
 from ergodica.dft.gaussians import integrals
@@ -114,6 +115,8 @@ def padded(one: Example, atoms: int, functions: int) -> tuple[np.ndarray, np.nda
 def _side_by_side(work: Callable[[_Given], _Found], given: Sequence[_Given], kinds: Sequence[Hashable]) -> list[_Found]:
     """Do the work in double precision, kinds in threads: programs of many molecules take longer to compile than to run.
 
+    Each thread is alone with its matrices: more threads wait for each other, on a busy machine for minutes.
+
     Args:
         work: what is done.
         given: with each of these.
@@ -127,7 +130,7 @@ def _side_by_side(work: Callable[[_Given], _Found], given: Sequence[_Given], kin
         with jax.enable_x64(True):  # holds for a thread
             return [(number, work(given[number])) for number in numbers]
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with threadpool_limits(1, "blas"), ThreadPoolExecutor(os.cpu_count()) as pool:
         found = dict(chain.from_iterable(pool.map(several, members.values())))
     return [found[number] for number in range(len(given))]
 
