@@ -1,13 +1,14 @@
 """Time and peak memory of a minimised density against the number of electrons, beside Kohn-Sham in the same run.
 
-    python benchmarks/density_scaling.py water4.xyz water8.xyz water16.xyz water50.xyz -f MODEL \
+    python benchmarks/density_scaling.py water4.xyz water8.xyz water16.xyz water50.xyz -f MODEL --series water \
         --orbitals-up-to 170 -o benchmarks/results/density_scaling.json --plot docs/ofdft_scaling.png
 
 Each file holds one molecule; each calculation is a process of its own with the same number of threads, one after
-another. Everything counts: integrals, roots, start, minimisation, energy, forces, dipole; `first` with compiling, if
-the program is not in the cache, `again` without. Kohn-Sham is PySCF's, PBE/6-31G(2df,p), Coulomb energy fitted, grid
-level 2, converged to 1e-6 Ha, which is the faster way to do it there; its forces are counted as well. Exponents are of
-the straight line through the logarithms of sizes from 100 electrons.
+another. A series joins those that the file of results holds already, and all are plotted. Everything counts: integrals,
+roots, start, minimisation, energy, forces, dipole; `first` with compiling, if the program is not in the cache, `again`
+without. Kohn-Sham is PySCF's, PBE/6-31G(2df,p), Coulomb energy fitted, grid level 2, converged to 1e-6 Ha, which is the
+faster way to do it there; its forces are counted as well. Exponents are of the straight line through the logarithms of
+sizes from 100 electrons.
 """
 
 from __future__ import annotations
@@ -74,28 +75,30 @@ def exponent(rows: list[dict[str, Any]], method: str) -> float | None:
     return float(np.polyfit(np.log([row["electrons"] for row in large]), times, 1)[0])
 
 
-def plot(rows: list[dict[str, Any]], path: Path) -> None:
+def plot(series: dict[str, Any], path: Path) -> None:
     import matplotlib
 
     matplotlib.use("agg")
     import matplotlib.pyplot as plt
 
-    figure, (left, right) = plt.subplots(1, 2, figsize=(8, 3.2), layout="constrained")
-    kinds = (("kohn_sham", "again_s", "Kohn-Sham (PySCF)", "s-", "tab:gray"),
-             ("orbital_free", "first_s", "orbital-free, first time", "o:", "tab:blue"),
-             ("orbital_free", "again_s", "orbital-free", "o-", "tab:blue"))  # fmt: skip
-    for method, key, label, style, colour in kinds:
-        known = [row for row in rows if method in row]
-        electrons = [row["electrons"] for row in known]
-        left.loglog(electrons, [row[method][key] for row in known], style, color=colour, label=label)
-        if key == "again_s":
-            right.loglog(electrons, [row[method]["peak_GB"] for row in known], style, color=colour, label=label)
+    figure, (left, right) = plt.subplots(1, 2, figsize=(8, 3.4), layout="constrained")
+    kinds = (("kohn_sham", "again_s", "Kohn-Sham (PySCF)", "-", "tab:gray"),
+             ("orbital_free", "first_s", "orbital-free, first time", ":", "tab:blue"),
+             ("orbital_free", "again_s", "orbital-free", "-", "tab:blue"))  # fmt: skip
+    for (name, record), marker in zip(series.items(), "os^v", strict=False):
+        for method, key, label, line, colour in kinds:
+            known = [row for row in record["sizes"] if method in row]
+            electrons = [row["electrons"] for row in known]
+            style = {"color": colour, "marker": marker, "linestyle": line, "label": f"{name}, {label}"}
+            left.loglog(electrons, [row[method][key] for row in known], **style)
+            if key == "again_s":
+                right.loglog(electrons, [row[method]["peak_GB"] for row in known], **style)
     left.set(xlabel="electrons", ylabel="seconds, energy and forces")
     right.set(xlabel="electrons", ylabel="peak memory, GB")
     for panel in (left, right):
         panel.set_xticks([50, 100, 200, 500], labels=["50", "100", "200", "500"])
         panel.minorticks_off()
-    left.legend(frameon=False)
+    left.legend(frameon=False, fontsize="x-small")
     figure.savefig(path, dpi=130)
 
 
@@ -103,9 +106,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("files", nargs="+")
     parser.add_argument("-f", "--functional", required=True, help="file of a learned one, or the name of a shipped one")
-    parser.add_argument(
-        "--orbitals-up-to", type=int, default=170, help="electrons of the largest Kohn-Sham calculation"
-    )
+    parser.add_argument("--series", default="molecules", help="what the molecules are")
+    parser.add_argument("--orbitals-up-to", type=int, default=170, help="electrons of Kohn-Sham's largest")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("-o", "--output", type=Path, help="JSON file")
     parser.add_argument("--plot", type=Path)
@@ -124,10 +126,12 @@ def main() -> None:
         "sizes": rows,
     }
     print(json.dumps(record["exponents"]))
+    series = json.loads(options.output.read_text()) if options.output and options.output.exists() else {}
+    series[options.series] = record
     if options.output:
-        options.output.write_text(json.dumps(record, indent=1) + "\n")
+        options.output.write_text(json.dumps(series, indent=1) + "\n")
     if options.plot:
-        plot(rows, options.plot)
+        plot(series, options.plot)
 
 
 def measured(file: str, options: argparse.Namespace) -> dict[str, Any]:
