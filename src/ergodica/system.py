@@ -62,6 +62,7 @@ class System:
         info: what else is known of it ("kind", "temperature_K"): numbers and texts that files carry along.
         fixed: atoms that dynamics and relaxation leave where they are [N]; none by default.
         own_masses: of isotopes [N], u; empty where they are those of the elements.
+        momenta: in ASE's units [N, 3]; empty where none are known.
 
     Raises:
         InputError: from `validate`, naming the first thing that no potential could digest.
@@ -77,6 +78,7 @@ class System:
     info: Mapping[str, str | float] = field(default_factory=dict)
     fixed: Bool[np.ndarray, " N"] = field(default_factory=lambda: np.zeros(0, bool))
     own_masses: Float[np.ndarray, " M"] = field(default_factory=lambda: np.zeros(0))
+    momenta: Float[np.ndarray, "M 3"] = field(default_factory=lambda: np.zeros((0, 3)))
 
     def __post_init__(self) -> None:
         if not np.size(self.fixed):
@@ -88,6 +90,7 @@ class System:
             ("pbc", bool),
             ("fixed", bool),
             ("own_masses", np.float64),
+            ("momenta", np.float64),
         )
         for key, dtype in arrays:
             # a copy: ASE moves its arrays in place, and a neighbour list must not see its anchor move along
@@ -125,6 +128,8 @@ class System:
             raise InputError(f"{self.name}: 'fixed' has shape {self.fixed.shape}, expected ({n},): one for each atom.")
         if self.own_masses.size and (self.own_masses.shape != (n,) or not (self.own_masses > 0).all()):
             raise InputError(f"{self.name}: masses must be {n} positive numbers, or left out.")
+        if self.momenta.size and (self.momenta.shape != (n, 3) or not np.isfinite(self.momenta).all()):
+            raise InputError(f"{self.name}: momenta must be {n} times 3 finite numbers, or left out.")
         if self.cell.shape != (3, 3) or self.pbc.shape != (3,):
             raise InputError(f"{self.name}: the cell must be [3, 3] (rows are vectors) and pbc [3].")
         unknown = self.numbers[(self.numbers < 1) | (self.numbers > MAX_ATOMIC_NUMBER)]
@@ -152,7 +157,7 @@ class System:
 
     @classmethod
     def from_ase(cls, atoms: Atoms, name: str = "structure") -> System:
-        """Take an `ase.Atoms` with what its calculator already holds, its `FixAtoms` and its masses."""
+        """Take an `ase.Atoms` with what its calculator already holds, its `FixAtoms`, masses and momenta."""
         return cls(
             numbers=atoms.numbers,
             positions=atoms.positions,
@@ -164,10 +169,11 @@ class System:
             info=_info_of(atoms),
             fixed=_fixed_of(atoms),
             own_masses=atoms.get_masses() if atoms.has("masses") else np.zeros(0),
+            momenta=atoms.get_momenta() if atoms.has("momenta") else np.zeros((0, 3)),
         )
 
     def to_ase(self) -> Atoms:
-        """The same structure as `ase.Atoms`, labels attached as a single-point calculator."""
+        """The same structure as `ase.Atoms`, labels attached as a single-point calculator; at rest."""
         from ase import Atoms
         from ase.calculators.singlepoint import SinglePointCalculator
         from ase.constraints import FixAtoms

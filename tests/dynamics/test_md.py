@@ -16,12 +16,13 @@ from ase.io import read
 from ergodica import load, predict, simulate
 from ergodica.checkpoint import read_header
 from ergodica.dynamics import engine, md
-from ergodica.dynamics.engine import freedom_of, momenta_at
+from ergodica.dynamics.momenta import freedom_of, momenta_at
 from ergodica.dynamics.options import MDOptions
 from ergodica.errors import InputError, WorkFailed
-from ergodica.files import read_structures
+from ergodica.files import read_atoms, read_structures
 from ergodica.potentials import EnergyScale, Potential, ViSNetConfig
 from ergodica.potentials.combine import combine
+from ergodica.potentials.property import PropertyConfig
 from ergodica.system import System
 from ergodica.units import KB
 
@@ -52,7 +53,8 @@ def test_lone_atom_can_be_moved():
 
 @pytest.mark.parametrize("ensemble", ["nve", "nose-hoover", "csvr"])
 def test_conserved_energy_does_not_drift(potential, ethanol, ensemble):
-    result = simulate(potential, ethanol, ensemble=ensemble, steps=400, timestep=0.1, thermostat_time=20.0)
+    pace = {} if ensemble == "nve" else {"thermostat_time": 20.0}
+    result = simulate(potential, ethanol, ensemble=ensemble, steps=400, timestep=0.1, **pace)
     assert result.energy_drift is not None and abs(result.energy_drift) < 0.5
     assert result.steps == result.done == 400 and result.ns_per_day > 0 and result.trajectory is None
 
@@ -97,18 +99,38 @@ def test_fixed_atoms_stay_when_the_centre_of_mass_is_to_rest(potential, ethanol)
     assert np.abs(run.system.positions[2:] - ethanol.positions[2:]).max() > 0.01
 
 
-def test_isotopes_move_with_their_own_masses(potential, tmp_path):
+@pytest.mark.parametrize("suffix", [".traj", ".h5"])
+def test_isotopes_move_with_their_own_masses(potential, tmp_path, suffix):
     heavy = molecule("H2O")
     heavy.set_masses([15.999, 2.014, 2.014])
     system = System.from_ase(heavy)
     np.testing.assert_array_equal(system.to_ase().get_masses(), heavy.get_masses())
-    run = simulate(potential, heavy, steps=4, every=2, temperature=300.0, trajectory=tmp_path / "run.traj")
-    first = read(tmp_path / "run.traj", "0")
+    path = tmp_path / f"run{suffix}"
+    run = simulate(potential, heavy, steps=4, every=2, temperature=300.0, trajectory=path)
+    first = read_atoms(f"{path}@0")[0]
     assert first.get_masses() == pytest.approx(heavy.get_masses())
-    assert first.get_kinetic_energy() == pytest.approx(0.5 * freedom_of(system, MDOptions()) * KB * 300)
+    assert first.get_kinetic_energy() == pytest.approx(0.5 * freedom_of(system, MDOptions()) * KB * 300, rel=1e-5)
     assert run.system.masses[1] == 2.014
     with pytest.raises(InputError, match="masses must be 3 positive"):
         replace(system, own_masses=np.ones(2))
+
+
+def test_velocities_of_a_file_are_kept_on_request(potential, ethanol, tmp_path):
+    path = tmp_path / "run.traj"
+    simulate(potential, ethanol, ensemble="nve", temperature=500.0, steps=30, every=20, trajectory=path)
+    middle, end = read(path, ":")[1:]
+    rest = simulate(potential, middle, ensemble="nve", steps=10, velocities="keep").system
+    np.testing.assert_allclose(rest.positions, end.positions, atol=1e-5)
+    np.testing.assert_allclose(rest.momenta, end.get_momenta(), atol=1e-4)
+    with pytest.raises(InputError, match="holds no momenta to keep"):
+        simulate(potential, ethanol, steps=1, velocities="keep")
+
+
+def test_a_model_of_something_else_moves_nothing(ethanol):
+    visnet = load("visnet-rmd17-ethanol")
+    other = replace(visnet, config=PropertyConfig(visnet.config, "bulk_modulus", "GPa"))
+    with pytest.raises(InputError, match="predicts 'bulk_modulus': this needs energies"):
+        simulate(other, ethanol, steps=1)
 
 
 def test_same_seed_same_run(potential, ethanol):
@@ -210,6 +232,10 @@ def test_restart_refuses_what_does_not_fit(potential, ethanol, tmp_path):
         held = ethanol.copy()
         held.set_constraint(FixAtoms([0]))
         again(held, "a.traj")
+    with pytest.raises(InputError, match="other masses"):
+        heavy = ethanol.copy()
+        heavy.set_masses(2 * heavy.get_masses())
+        again(heavy, "a.traj")
     (tmp_path / "b.xyz").write_text("nothing")
     with pytest.raises(InputError, match=r"no '.*b.xyz.restart' to go on from"):
         again(ethanol, "b.xyz")
@@ -219,6 +245,15 @@ def test_restart_refuses_what_does_not_fit(potential, ethanol, tmp_path):
     (tmp_path / "a.traj.restart").write_bytes(b"damaged")
     with pytest.raises(InputError, match=r"damaged|not a"):
         again(ethanol, "a.traj")
+
+
+def test_a_ramp_goes_on_as_it_began_or_stays_where_it_ended(potential, ethanol, tmp_path):
+    ramp = {"temperature": 300.0, "final_temperature": 600.0, "steps": 4}
+    path = tmp_path / "ramp.traj"
+    simulate(potential, ethanol, **ramp, trajectory=path)
+    with pytest.raises(InputError, match=r"final_temperature 600\.0, not None"):
+        simulate(potential, ethanol, steps=8, temperature=300.0, trajectory=path, restart=True)
+    assert simulate(potential, ethanol, steps=8, temperature=600.0, trajectory=path, restart=True).done == 4
 
 
 def test_replicas_are_runs_of_their_own(potential, ethanol, tmp_path):
@@ -248,6 +283,13 @@ def test_blow_up_names_the_step_and_keeps_the_frames(potential, ethanol, tmp_pat
     assert len(read(tmp_path / "wild.traj", ":")) >= 1
 
 
+def test_few_atoms_may_be_hot_by_chance():
+    """An atom at 2000 K is above 10,000 K once in 500 samples."""
+    lone = bulk("Ar", cubic=True)[:1]
+    found = simulate(load("lj"), lone, temperature=2000.0, steps=6000, timestep=1.0, thermostat_time=2.0)
+    assert found.steps == 6000
+
+
 def test_interruption_leaves_a_readable_trajectory(potential, ethanol, tmp_path):
     def stop(step, temperature, energy):
         if step >= 4:
@@ -271,6 +313,12 @@ def test_interruption_leaves_a_readable_trajectory(potential, ethanol, tmp_path)
         {"pressure": 1.0},
         {"max_uncertainty": 0.0},
         {"on_uncertain": "collect"},
+        {"seed": -1},
+        {"velocities": "none"},
+        {"velocities": "keep", "replicas": 2, "ensemble": "nve"},
+        {"cell": "triclinic"},
+        {"compressibility": 3.0, "ensemble": "csvr"},
+        {"thermostat_time": 10.0, "ensemble": "nve"},
     ],
 )
 def test_options_that_make_no_sense(changes):
@@ -314,6 +362,10 @@ def test_uncertain_frames_are_collected(ensemble, ethanol, tmp_path):
     options = MDOptions(steps=20, every=5, max_uncertainty=1e-6, on_uncertain="collect")
     result = simulate(ensemble, ethanol, options, trajectory=tmp_path / "run.traj")
     assert result.uncertain == 5 and result.uncertain_frames == [tmp_path / "run.uncertain.extxyz"]
+    restart = tmp_path / "run.traj.restart"
+    early = restart.read_bytes()
+    simulate(ensemble, ethanol, options, trajectory=tmp_path / "run.traj", steps=30, restart=True)
+    restart.write_bytes(early)  # as after `kill -9`
     more = simulate(ensemble, ethanol, options, trajectory=tmp_path / "run.traj", steps=30, restart=True)
     assert [atoms.info["step"] for atoms in read(more.uncertain_frames[0], ":")] == [0, 5, 10, 15, 20, 25, 30]
     quiet = simulate(ensemble, ethanol, steps=2, max_uncertainty=1e3, trajectory=tmp_path / "run.traj")

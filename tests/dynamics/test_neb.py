@@ -112,6 +112,13 @@ def test_a_whole_path_may_be_given_and_periodic_images_do_not_matter(even):
     np.testing.assert_allclose(again.distances, found.distances, atol=0.02)
 
 
+def test_nothing_climbs_where_there_is_no_barrier():
+    far, near = (Atoms("Ar2", [[0, 0, 0], [0, 0, length]]) for length in (3.2, 2.245))
+    found = neb(load("lj", sigma=2.0, epsilon=0.2), far, near, images=3)
+    assert found.converged and not found.climbed
+    assert any("no saddle" in warning for warning in found.warnings)
+
+
 def test_what_does_not_converge_says_so(even):
     start, end, _ = even
     found = neb(EMT, start, end, images=3, steps=1, fmax=1e-4, precision="float64")

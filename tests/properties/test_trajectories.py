@@ -84,6 +84,23 @@ def test_random_walk_diffuses_as_it_must():
     assert CM2_PER_S * 1e-5 == pytest.approx(1e-16 / 1e-15 * 1e-5)
 
 
+def test_held_atoms_don_t_move_the_others_frame():
+    path = walk(atoms=15)
+    path[:, 5:] = path[0, 5:]
+    found = diffusion(frames_of(path, symbols="Ar5C10"))
+    exact = 0.1**2 / (2 * 10.0)
+    assert list(found.elements) == ["Ar"]
+    assert abs(found.elements["Ar"].coefficient.value - exact) < 4 * found.elements["Ar"].coefficient.error < exact
+
+
+def test_frames_of_two_spacings_keep_the_wider_one_and_others_are_refused():
+    images = [Atoms("Ar", info={"time_fs": time}) for time in (0.0, 20.0, 40.0, 60.0, 80.0, 120.0, 160.0)]
+    assert Frames.from_ase(images).times.tolist() == [0, 40, 80, 120, 160]
+    images[-2].info["time_fs"], images[-1].info["time_fs"] = 130.0, 150.0
+    with pytest.raises(InputError, match=r"20 fs apart, and 50 fs from frame 4 on"):
+        Frames.from_ase(images)
+
+
 def test_wrapped_atoms_are_followed_through_the_faces():
     cell = np.array([[9.0, 0, 0], [3.0, 8.0, 0], [1.0, 2.0, 10.0]])
     path = walk(200, 5)

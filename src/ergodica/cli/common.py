@@ -68,10 +68,12 @@ class Shared:
             kind: what it holds, if its name must say in which format.
 
         Raises:
-            InputError: the output exists or has no format, or the device is absent.
+            InputError: the output exists or has no format, the device is absent, or the seed negative.
         """
         from ergodica.cli.session import start_jax
 
+        if self.seed is not None and self.seed < 0:
+            raise InputError(f"--seed {self.seed} must not be negative.")
         if self.output is not None and check_output:
             self.claim(self.output)
         start_jax(self.device)

@@ -37,6 +37,7 @@ def md(  # noqa: PLR0913  one parameter an option
     time: str | None = None,
     every: int = 10,
     replicas: int = 1,
+    velocities: Literal["draw", "keep"] = "draw",
     fix_com: Flag = False,
     restart: Flag = False,
     thermostat_time: float = 100.0,
@@ -76,6 +77,8 @@ def md(  # noqa: PLR0913  one parameter an option
         Steps between frames of the trajectory (-o; .h5, .traj or .extxyz; its default is FILE.md.traj).
     replicas
         Copies of every structure, run side by side; they are in OUTPUT.0, OUTPUT.1 ...
+    velocities
+        Draw the first ones at the temperature, or keep those of the file, such as RUN.traj@-1.
     fix_com
         Keep the centre of mass at rest under langevin, too.
     restart
@@ -97,7 +100,7 @@ def md(  # noqa: PLR0913  one parameter an option
         ensemble=ensemble, temperature=temperature, final_temperature=final_temperature, pressure=pressure,
         final_pressure=final_pressure, cell=cell, cell_axes=cell_axes, fix_com=fix_com, timestep=timestep,
         steps=_length(steps, time, timestep), every=every, thermostat_time=thermostat_time,
-        barostat_time=barostat_time, compressibility=compressibility, replicas=replicas,
+        barostat_time=barostat_time, compressibility=compressibility, replicas=replicas, velocities=velocities,
         seed=common.seed, precision=common.precision, max_uncertainty=max_uncertainty, on_uncertain=on_uncertain,
     )  # fmt: skip
     stem = "stdin" if file == STDIN else Path(file).stem
@@ -169,11 +172,12 @@ def _length(steps: int | None, time: str | None, timestep: float) -> int:
     """Number of steps from --steps or --time."""
     if steps is not None and time is not None:
         raise InputError("Give --steps or --time, not both.")
-    if time is None:
-        return 1000 if steps is None else steps
     if timestep <= 0:
         raise InputError(f"timestep={timestep} must be positive.")
-    return round(parse_time(time) / timestep)
+    length = (1000 if steps is None else steps) if time is None else round(parse_time(time) / timestep)
+    if length < 1:
+        raise InputError(f"There is no step to make: ask for more than {steps if time is None else time}.")
+    return length
 
 
 def parse_time(text: str, option: str = "--time") -> float:

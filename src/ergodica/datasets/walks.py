@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ergodica.datasets.variants import acceptable
-from ergodica.dynamics.engine import momenta_at
+from ergodica.dynamics.momenta import momenta_at
 from ergodica.dynamics.options import MDOptions
 from ergodica.system import System
 from ergodica.units import FS

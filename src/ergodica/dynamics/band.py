@@ -130,12 +130,17 @@ def _lengths(vectors: Float[Array, "M N 3"]) -> Float[Array, " M"]:
     return jnp.sqrt(jnp.where(squares > 0, squares, 1.0))
 
 
+def peaks(energies: Float[Array, " P"]) -> Bool[Array, " P-2"]:
+    """Images between the ends that are higher than both of their neighbours."""
+    return (energies[1:-1] > energies[:-2]) & (energies[1:-1] > energies[2:])
+
+
 def pull(
     ends: Ends, x: Float[Array, "M N 3"], reply: Reply, climbing: Bool[Array, ""]
 ) -> tuple[Float[Array, "M N 3"], Float[Array, " M"]]:
     """Forces on the band, springs included, and the largest on an atom of each image, springs left out, eV/Å.
 
-    An image climbs where it is the highest one and higher than both of its neighbours.
+    The highest of those images climbs that are higher than both of their neighbours.
     """
     path = jnp.concatenate([ends.first[None], x, ends.last[None]])
     energies = jnp.concatenate([ends.energies[:1], reply.energies, ends.energies[1:]])
@@ -143,8 +148,8 @@ def pull(
     forces = ends.free[:, None] * reply.forces
     along = jnp.sum(forces * tangent, axis=(1, 2))
     gaps = _lengths(path[1:] - path[:-1])
-    highest = jnp.arange(len(x)) == jnp.argmax(reply.energies)
-    peak = (energies[1:-1] > energies[:-2]) & (energies[1:-1] > energies[2:])
+    peak = peaks(energies)
+    highest = jnp.arange(len(x)) == jnp.argmax(jnp.where(peak, reply.energies, -jnp.inf))
     top = climbing & highest & peak
     bare = forces - jnp.where(top, 2 * along, along)[:, None, None] * tangent
     bare = ends.free[:, None] * bare

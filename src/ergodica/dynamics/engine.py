@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ergodica.dynamics.integrators import integrator_of
+from ergodica.dynamics.momenta import first_momenta, freedom_of
 from ergodica.dynamics.motion import (
     Block,
     Integrator,
@@ -49,7 +50,7 @@ if TYPE_CHECKING:
     from ergodica.dynamics.options import MDOptions
     from ergodica.potentials.potential import Potential
 
-__all__ = ["Engine", "Stretch", "momenta_at"]
+__all__ = ["Engine", "Stretch"]
 
 SKIN = 0.6
 """Å beyond the cut-off within which neighbours are listed."""
@@ -94,7 +95,8 @@ class Engine:
         momenta: of all atoms in a row [N, 3], amu·Å/(Å·√(amu/eV)); drawn at the temperature by default.
 
     Raises:
-        InputError: an unknown element, atoms on one place, or constant pressure for what is no crystal.
+        InputError: an unknown element, atoms on one place, constant pressure for what is no crystal, a model of
+            something else than energies, or a structure without the momenta that are to be kept.
     """
 
     potential: Potential
@@ -105,6 +107,7 @@ class Engine:
     motion: Motion = field(init=False)
 
     def __post_init__(self) -> None:
+        self.potential.require_energies()
         for system in self.systems:
             self.potential.check_elements(system.numbers, system.name)
             if self.options.ensemble == "npt":
@@ -176,8 +179,7 @@ class Engine:
     def _started(self, found: Derivatives) -> Motion:
         momenta = self.momenta
         if momenta is None:
-            rng = np.random.default_rng(self.options.seed)
-            momenta = np.concatenate([momenta_at(system, self.options, rng) for system in self.systems])
+            momenta = first_momenta(self.systems, self.options)
         here = physical_forces(found, self._matter)
         motion = Motion(
             positions=jnp.asarray(self._batch.positions),
@@ -297,7 +299,7 @@ class Engine:
                 stress=virials[k] / volume if system.is_bulk else None,
                 level_of_theory=potential.info.level_of_theory if potential.info.level_of_theory != "unknown" else "",
             )
-            now = replace(system, positions=positions[rows], cell=cell, labels=labels)
+            now = replace(system, positions=positions[rows], cell=cell, labels=labels, momenta=momenta[rows])
             found.append(Frame(now, velocities[rows], step, step * self.options.timestep))
         return found
 
@@ -364,24 +366,6 @@ def _check_bulk(system: System) -> None:
         raise InputError(f"{system.name} is not periodic in three directions: constant pressure needs a full cell.")
     if system.fixed.any():
         raise InputError(f"{system.name} has fixed atoms, which a cell that changes would move: use another ensemble.")
-
-
-def freedom_of(system: System, options: MDOptions) -> int:
-    """Degrees of freedom that hold heat: three for each free atom, less three where the centre of mass rests."""
-    free = int((~system.fixed).sum())
-    drifts = free == 1 or system.fixed.any() or (options.ensemble == "langevin" and not options.fix_com)
-    return max(3 * free - (0 if drifts else 3), 1)
-
-
-def momenta_at(system: System, options: MDOptions, rng: np.random.Generator) -> Float[np.ndarray, "N 3"]:
-    """Momenta of exactly the temperature; fixed atoms, and the centre of mass where it is kept, are at rest."""
-    free, masses = ~system.fixed[:, None], system.masses[:, None]
-    momenta = free * rng.standard_normal((len(system), 3)) * np.sqrt(masses * KB * options.temperature)
-    freedom = freedom_of(system, options)
-    if freedom < 3 * free.sum():
-        momenta -= masses * momenta.sum(axis=0) / masses.sum()
-    found = float((momenta**2 / masses).sum()) / (freedom * KB)
-    return momenta * np.sqrt(options.temperature / found) if found > 0 else momenta
 
 
 def _better_on_host(potential: Potential, systems: Sequence[System]) -> bool:

@@ -15,6 +15,7 @@ from jaxtyping import Float
 
 from ergodica.config import check_keys
 from ergodica.dynamics.engine import Engine, Stretch
+from ergodica.dynamics.momenta import freedom_of
 from ergodica.dynamics.motion import Motion
 from ergodica.dynamics.options import MDOptions
 from ergodica.dynamics.restart import load_run, restart_path, save_run
@@ -34,6 +35,8 @@ Report = Callable[[int, float, float], None]
 
 SAVE_SECONDS = 2.0
 """Computing time between restart files: what a `kill -9` loses at most."""
+NEVER = 1e-12
+"""Probability of a kinetic energy that is not believed to be chance."""
 GLANCE = 64
 """Steps between looks at temperature and volume, and between reports."""
 
@@ -206,7 +209,7 @@ def simulate(
     engine = Engine(potential, systems, options)
     marks = _begin(engine, base, paths, restart)
     start, log = int(engine.motion.step), _Log()
-    watches = [UncertaintyWatch(potential, options, path, append=restart) for path in paths]
+    watches = [UncertaintyWatch(potential, options, path, start) for path in paths]
     seconds = 0.0
     if start < options.steps:
         with ExitStack() as stack:
@@ -290,11 +293,15 @@ def _advanced(engine: Engine, steps: int, files: _Files) -> Stretch:
 def _check(engine: Engine, stretch: Stretch, volumes: np.ndarray, files: _Files) -> None:
     """Raise `Astray` once atoms fly apart, or a cell collapses or evaporates, before its neighbours fill the memory.
 
-    Hot starts from unrelaxed structures are let pass.
+    Hot starts from unrelaxed structures are let pass, and so is what few atoms do by chance.
     """
+    from scipy.special import chdtri
+
     options = engine.options
     hottest = max(options.temperature, options.final_temperature or 0.0)
-    limit = max(min(max(20 * hottest, 3000.0), 10000.0), 3 * hottest)
+    freedom = np.array([freedom_of(system, options) for system in engine.systems])
+    by_chance = chdtri(freedom, NEVER) / freedom * hottest
+    limit = np.maximum(max(min(max(20 * hottest, 3000.0), 10000.0), 3 * hottest), by_chance)
     hot = np.flatnonzero(~(stretch.temperature <= limit).all(axis=1))
     first = int(engine.motion.step) - len(stretch.temperature) + 1
     if hot.size:

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ergodica.config import check_keys
-from ergodica.dynamics.band import Ends, Reply, Walk, descend, start_walk, tangents
+from ergodica.dynamics.band import Ends, Reply, Walk, descend, peaks, start_walk, tangents
 from ergodica.dynamics.descent import ASTRAY, MOVING, RESTED, Goal
 from ergodica.dynamics.interpolation import check_path, idpp, straight, unwrapped
 from ergodica.dynamics.options import NEBOptions
@@ -163,8 +163,7 @@ def neb(
     """
     check_keys(NEBOptions, changes, "neb")
     options = replace(options or NEBOptions(), **changes)
-    if potential.config.head != "energy":
-        raise InputError(f"Model '{potential.info.name}' predicts '{potential.config.head}': this needs energies.")
+    potential.require_energies()
     if len(structures) < 2:
         raise InputError("A path needs two structures, its start and its end.")
     given = [as_system(one, f"structure {index}") for index, one in enumerate(structures)]
@@ -294,12 +293,16 @@ class _Search:
                 (system, physical(scale, table, system, Derivatives(output[0][own], output[1][own], output[2][k])))
             )
         first, last = zip((self.first, self.last), self.predictions, strict=True)
+        heights = np.array([found.energy for _, found in (first, *inner, last)])
+        climbed, crossed = bool(walk.climbing), bool(np.asarray(peaks(jnp.asarray(heights))).any())
+        if climbed and not crossed:
+            warnings = (*warnings, "No image is higher than its neighbours: there is no saddle for one to climb.")
         return ReactionPath(
             tuple(system.with_labels(_labels(found)) for system, found in (first, *inner, last)),
             converged=int(walk.status) == RESTED and not failure,
             steps=int(walk.steps),
             fmax=float(np.asarray(walk.residual).max()),
-            climbed=bool(walk.climbing),
+            climbed=climbed and crossed,
             failure=failure,
             warnings=warnings,
         )

@@ -10,6 +10,10 @@ from ergodica.errors import InputError
 __all__ = ["STRAINS", "MDOptions", "NEBOptions", "RelaxOptions"]
 
 
+DETERMINISTIC = ("nve", "nose-hoover")
+"""Ensembles without noise."""
+OF_CELL = ("cell", "cell_axes", "barostat_time", "compressibility")
+"""Options that act under constant pressure alone."""
 STRAINS = ("xx", "yy", "zz", "yz", "xz", "xy")
 """Components of a strain."""
 
@@ -121,6 +125,7 @@ class MDOptions:
         compressibility: of the structures, roughly, 1/GPa; sets nothing but the pace of the cell. A metal has 0.01,
             water 0.45, liquid argon 2.
         replicas: copies of every structure, run side by side.
+        velocities: "draw" the first ones at the temperature, or "keep" those of the structure.
         seed: seed of velocities and noise.
         precision: floating-point numbers of the network.
         max_uncertainty: largest uncertainty of the force on an atom, eV/Å, looked at in every frame of the trajectory:
@@ -143,6 +148,7 @@ class MDOptions:
     barostat_time: float = 1000.0
     compressibility: float = 0.02
     replicas: int = 1
+    velocities: Literal["draw", "keep"] = "draw"
     seed: int = 0
     precision: Literal["float32", "float64"] = "float32"
     max_uncertainty: float | None = None
@@ -156,19 +162,35 @@ class MDOptions:
         for key in positive:
             if not getattr(self, key) > 0:
                 raise InputError(f"{key}={getattr(self, key)} must be positive.")
-        if self.temperature < 0 or (self.temperature == 0 and self.ensemble != "nve") or self.steps < 0:
-            raise InputError(f"temperature={self.temperature} K must be positive and steps={self.steps} not negative.")
-        if self.replicas < 1:
-            raise InputError(f"replicas={self.replicas} must be at least 1.")
-        if (self.pressure or self.final_pressure is not None) and self.ensemble != "npt":
-            raise InputError(f"A pressure needs ensemble 'npt', not '{self.ensemble}'.")
-        if self.final_temperature is not None and (self.ensemble == "nve" or not self.final_temperature > 0):
-            raise InputError(
-                f"final_temperature={self.final_temperature} K must be positive and needs a thermostat, not 'nve'."
-            )
+        if self.replicas < 1 or self.seed < 0:
+            raise InputError(f"replicas={self.replicas} must be at least 1, and seed={self.seed} not negative.")
+        if self.velocities not in ("draw", "keep"):
+            raise InputError(f"velocities='{self.velocities}': draw them, or keep those of the structure.")
+        if self.replicas > 1 and self.velocities == "keep" and self.ensemble in DETERMINISTIC:
+            raise InputError(f"Replicas with the same velocities stay the same under '{self.ensemble}': draw them.")
         if self.max_uncertainty is not None and not self.max_uncertainty > 0:
             raise InputError(f"max_uncertainty={self.max_uncertainty} eV/Å must be positive.")
         if self.max_uncertainty is None and self.on_uncertain != "stop":
             raise InputError(
                 "Collecting uncertain frames needs a limit: say max_uncertainty (--max-uncertainty), eV/Å."
             )
+        self._check_ensemble()
+
+    def _check_ensemble(self) -> None:
+        """Refuse conditions that the ensemble does not have."""
+        if self.temperature < 0 or (self.temperature == 0 and self.ensemble != "nve") or self.steps < 0:
+            raise InputError(f"temperature={self.temperature} K must be positive and steps={self.steps} not negative.")
+        if (self.pressure or self.final_pressure is not None) and self.ensemble != "npt":
+            raise InputError(f"A pressure needs ensemble 'npt', not '{self.ensemble}'.")
+        if self.final_temperature is not None and (self.ensemble == "nve" or not self.final_temperature > 0):
+            raise InputError(
+                f"final_temperature={self.final_temperature} K must be positive and needs a thermostat, not 'nve'."
+            )
+        for key in self._idle():
+            if getattr(self, key) != getattr(MDOptions, key):
+                raise InputError(f"{key}={getattr(self, key)} does nothing under '{self.ensemble}': leave it out.")
+
+    def _idle(self) -> tuple[str, ...]:
+        """Options that the ensemble does not look at."""
+        of_cell = () if self.ensemble == "npt" else OF_CELL
+        return (*of_cell, "thermostat_time") if self.ensemble == "nve" else of_cell

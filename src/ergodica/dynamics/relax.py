@@ -14,7 +14,7 @@ from ergodica.dynamics.lanes import Arrival, Device, handed_on, lanes_for
 from ergodica.dynamics.minimizers import MINIMIZERS
 from ergodica.dynamics.options import RelaxOptions
 from ergodica.dynamics.walkers import walker_of
-from ergodica.errors import InputError, WorkFailed
+from ergodica.errors import WorkFailed
 from ergodica.neighbors import Capacity
 from ergodica.potentials.potential import Derivatives
 from ergodica.prediction import physical
@@ -111,8 +111,7 @@ def iter_relaxed(
     """
     check_keys(RelaxOptions, changes, "relax")
     options = replace(options or RelaxOptions(), **changes)
-    if potential.config.head != "energy":
-        raise InputError(f"Model '{potential.info.name}' predicts '{potential.config.head}': this needs energies.")
+    potential.require_energies()
     for system in systems:  # all are looked at before the first is worked on
         potential.check_elements(system.numbers, system.name)
     waiting: dict[int, Relaxed] = {}

@@ -18,8 +18,10 @@ __all__ = ["load_run", "restart_path", "save_run"]
 FORMAT = "ergodica-run"
 SAME = ("ensemble", "precision", "cell", "cell_axes", "timestep")
 """Options that a restart can't change."""
-RAMP = ("steps", "temperature", "final_temperature", "pressure", "final_pressure")
+RAMP = ("final_temperature", "final_pressure", "temperature", "pressure", "steps")
 """Options that it can't change either where temperature or pressure go from one value to another."""
+ENDS = {"temperature": "final_temperature", "pressure": "final_pressure"}
+OTHER = "other masses, or another cell of what is no crystal"
 
 
 def restart_path(trajectory: Path) -> Path:
@@ -45,12 +47,27 @@ def save_run(path: Path, engine: Engine, state: dict[str, Any], marks: list[int]
 
 def _told(engine: Engine) -> dict[str, Any]:
     """What else than the state must be the same, as the file's head holds it."""
-    held = hashlib.sha256(b"".join(one.fixed.tobytes() + one.pbc.tobytes() for one in engine.systems)).hexdigest()[:16]
+    systems = engine.systems
+    held = b"".join(one.fixed.tobytes() + one.pbc.tobytes() for one in systems)
+    # the cell of a crystal moves, and is part of the state
+    heavy = b"".join(one.masses.tobytes() + (b"" if one.is_bulk else one.cell.tobytes()) for one in systems)
     return {
         "options": {key: getattr(engine.options, key) for key in (*SAME, *RAMP)},
         "model": engine.potential.fingerprint,
-        "held": held,
+        "held": hashlib.sha256(held).hexdigest()[:16],
+        "heavy": hashlib.sha256(heavy).hexdigest()[:16],
     }
+
+
+def _unlike(header: dict[str, Any], asked: dict[str, Any]) -> list[str]:
+    """Options of a run that a restart asks otherwise and can't change."""
+    was = asked | header["options"]  # older files lack newer options
+    ramp = any(one[key] is not None for one in (was, asked) for key in ENDS.values())
+    # what was reached stays, without a ramp
+    over = header["step"] >= was["steps"] and all(asked[end] is None for end in ENDS.values())
+    if over and all(asked[key] == (was[key] if was[end] is None else was[end]) for key, end in ENDS.items()):
+        ramp = False
+    return [key for key in (*SAME, *(RAMP if ramp else ())) if asked[key] != was[key]]
 
 
 def load_run(path: Path, engine: Engine) -> list[int]:
@@ -62,17 +79,16 @@ def load_run(path: Path, engine: Engine) -> list[int]:
     header = read_header(path)
     if header.get("format") != FORMAT:
         raise InputError(f"'{path}' is not a restart file: remove it and begin anew with --overwrite.")
-    here, options = _told(engine), engine.options
-    ramps = options.final_temperature is not None or options.final_pressure is not None
-    for key in (*SAME, *(RAMP if ramps else ())):
-        was, asked = header["options"].get(key, here["options"][key]), here["options"][key]
-        if asked != was:
-            raise InputError(f"'{path}' is of a run with {key} {was}, not {asked}: a restart can't change it.")
+    here = _told(engine)
+    for key in _unlike(header, here["options"]):
+        was, asked = header["options"][key], here["options"][key]
+        raise InputError(f"'{path}' is of a run with {key} {was}, not {asked}: a restart can't change it.")
     now = engine.state()
     state, _ = load_tree(path, now)
     if not np.array_equal(state["numbers"], now["numbers"]) or _shapes(state) != _shapes(now):
         raise InputError(f"'{path}' holds other atoms: it belongs to another run.")
-    for key, what in (("model", "another model"), ("held", "other fixed atoms or periodic directions")):
+    kinds = {"model": "another model", "held": "other fixed atoms or periodic directions", "heavy": OTHER}
+    for key, what in kinds.items():
         if header.get(key, here[key]) != here[key]:
             raise InputError(f"'{path}' is of a run with {what}: give the same again, or begin anew with --overwrite.")
     engine.resume(state)

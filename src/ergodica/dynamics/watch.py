@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ergodica.dynamics.options import MDOptions
 from ergodica.errors import InputError, WorkFailed
+from ergodica.files import atomic_write
 from ergodica.prediction import predict
 from ergodica.system import Labels
 from ergodica.trajectories.frame import Frame
@@ -18,6 +20,9 @@ if TYPE_CHECKING:
     from ergodica.potentials.potential import Potential
 
 __all__ = ["Astray", "UncertaintyWatch", "uncertain_path"]
+
+
+STEP = re.compile(r"(?:^|\s)step=(\d+)")
 
 
 class Astray(WorkFailed):
@@ -38,16 +43,16 @@ class UncertaintyWatch:
         potential: the model.
         options: of the run; without `max_uncertainty` nothing is looked at.
         trajectory: file of the run.
-        append: go on with the file of uncertain frames.
+        start: step that the run goes on from, with the file of uncertain frames as it was there; 0 begins a new one.
 
     Raises:
         InputError: a limit for a single model, or frames to collect without a file.
     """
 
-    def __init__(self, potential: Potential, options: MDOptions, trajectory: Path | None, append: bool) -> None:
+    def __init__(self, potential: Potential, options: MDOptions, trajectory: Path | None, start: int) -> None:
         self.options, self.limit, self.found = options, options.max_uncertainty, 0
         self.path: Path | None = None
-        self._potential, self._trajectory, self._append = potential, trajectory, append
+        self._potential, self._trajectory, self._start = potential, trajectory, start
         if self.limit is None:
             return
         require_spread(potential)
@@ -56,8 +61,11 @@ class UncertaintyWatch:
         self.path = None if trajectory is None else uncertain_path(trajectory)
 
     def __enter__(self) -> UncertaintyWatch:
-        if self.path is not None and not self._append:
-            self.path.unlink(missing_ok=True)
+        if self.path is not None and self.path.exists():
+            if self._start:
+                _shorten(self.path, self._start)
+            else:
+                self.path.unlink()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -92,3 +100,18 @@ class UncertaintyWatch:
             f"{self.limit:g};{kept} train on such frames, raise the limit, or collect them and go on "
             "(--on-uncertain collect)."
         )
+
+
+def _shorten(path: Path, step: int) -> None:
+    """Leave out frames after a step: a run that goes on from there meets them again."""
+    lines, kept = path.read_text(encoding="utf-8").splitlines(keepends=True), 0
+    while kept < len(lines):
+        after = kept + int(lines[kept]) + 2
+        found = STEP.search(lines[kept + 1]) if after <= len(lines) else None
+        if found is None or int(found[1]) > step:
+            break
+        kept = after
+    if kept == 0:
+        path.unlink()
+    elif kept < len(lines):
+        atomic_write(path, "".join(lines[:kept]).encode())

@@ -41,8 +41,7 @@ def add(potential: Potential, *terms: Potential) -> Potential:
     for term in terms:
         if not isinstance(term.config, Classical):
             raise InputError(f"'{term.info.name}' is no classical potential: only those can be added.")
-    if potential.config.head != "energy":
-        raise InputError(f"Model '{potential.info.name}' predicts '{potential.config.head}': this needs energies.")
+    potential.require_energies()
     if potential.energy_scale.reduce == "mean":
         raise InputError(f"Model '{potential.info.name}' averages over atoms: terms that grow with them don't fit.")
     potential = _in_ev(potential)

@@ -174,6 +174,11 @@ class Potential:
                 f"(it knows {' '.join(self.info.elements)}); choose another model."
             )
 
+    def require_energies(self) -> None:
+        """Raise `InputError` when this model predicts something else."""
+        if self.config.head != "energy":
+            raise InputError(f"Model '{self.info.name}' predicts '{self.config.head}': this needs energies.")
+
     def with_params(self, params: Params) -> Potential:
         """The same potential with other parameters."""
         return replace(self, params=params)

@@ -48,8 +48,7 @@ def evaluator(model: Model, precision: Precision = "float64") -> Evaluate:
     if isinstance(model, Calculator):
         model = model.potential
     if isinstance(model, Potential):
-        if model.config.head != "energy":
-            raise InputError(f"Model '{model.info.name}' predicts '{model.config.head}': this needs energies.")
+        model.require_energies()
         return _batched(model, precision)
     if hasattr(model, "get_property") or hasattr(model, "get_potential_energy"):
         return _one_by_one(model)

@@ -84,10 +84,10 @@ class Frames:
 
     @cached_property
     def mobile(self) -> Bool[np.ndarray, " N"]:
-        """Atoms that move at all [N]; those held fixed take no part in the temperature."""
-        if self.velocities is None:
-            return np.ones(self.n_atoms, bool)
-        return (self.velocities != 0).any(axis=(0, 2))
+        """Atoms that move at all [N]; those held fixed take no part in the temperature, nor in diffusion."""
+        if self.velocities is not None:
+            return (self.velocities != 0).any(axis=(0, 2))
+        return (self.positions != self.positions[0]).any(axis=(0, 2)) | (len(self) < 2)
 
     @cached_property
     def freedom(self) -> int:
@@ -110,7 +110,8 @@ class Frames:
     def from_ase(cls, images: Sequence[Atoms], interval: float | None = None, name: str = "trajectory") -> Frames:
         """From ASE's frames.
 
-        Frames off the regular spacing, such as the last one of a run, are left out.
+        Frames off the regular spacing, such as the last one of a run, are left out; where the spacing changes, what
+        lies on the wider grid is kept.
 
         Args:
             images: the frames.
@@ -118,7 +119,7 @@ class Frames:
             name: for messages.
 
         Raises:
-            InputError: no frames, frames of different systems, or times that do not increase.
+            InputError: no frames, frames of different systems, or times that do not increase or make no grid.
         """
         if not images:
             raise InputError(f"'{name}' holds no frames.")
@@ -141,7 +142,7 @@ class Frames:
             conserved=_stacked([atoms.info.get("conserved_eV") for atoms in images]),
             name=name,
         )
-        return frames[_regular(frames.times)] if frames.times is not None and len(frames) > 2 else frames
+        return frames[_regular(frames.times, name)] if frames.times is not None and len(frames) > 2 else frames
 
 
 def read_frames(path: str | Path, interval: float | None = None) -> Frames:
@@ -185,12 +186,19 @@ def _times(images: Sequence[Atoms], interval: float | None, name: str) -> Float[
     return times
 
 
-def _regular(times: Float[np.ndarray, " T"]) -> Bool[np.ndarray, " T"]:
-    """Frames on the grid of the usual spacing."""
-    steps = (times - times[0]) / np.median(np.diff(times))
-    on_grid = np.abs(steps - np.round(steps)) < 1e-3
-    whole = np.round(steps).astype(int)
-    return on_grid if np.array_equal(whole[on_grid], np.arange(on_grid.sum())) else np.ones(len(times), bool)
+def _regular(times: Float[np.ndarray, " T"], name: str) -> Bool[np.ndarray, " T"]:
+    """Frames on the grid of the usual spacing, else of the widest."""
+    gaps = np.diff(times)
+    for spacing in (np.median(gaps), gaps.max()):
+        steps = (times - times[0]) / spacing
+        on_grid = np.abs(steps - np.round(steps)) < 1e-3
+        if np.array_equal(np.round(steps[on_grid]), np.arange(on_grid.sum())) and on_grid.sum() > 1:
+            return on_grid
+    odd = int(np.argmax(np.abs(gaps - gaps[0]) > 1e-3 * gaps[0]))
+    raise InputError(
+        f"'{name}': frames are {gaps[0]:g} fs apart, and {gaps[odd]:g} fs from frame {odd} on: give an evenly spaced "
+        f"part ({name}@{odd}:), or the time between frames (--interval)."
+    )
 
 
 def unwrapped(frames: Frames, remove_drift: bool = True) -> tuple[Float[np.ndarray, "T N 3"], float]:

@@ -121,7 +121,7 @@ class Diffusion:
 
 
 def diffusion(frames: Frames, blocks: int = 4, remove_drift: bool = True) -> Diffusion:
-    """Self-diffusion of every element, from Einstein's relation msd = 6 D t + c.
+    """Self-diffusion of every element in three dimensions, from Einstein's relation msd = 6 D t + c.
 
     The line is fitted to the displacement of the whole run, between `FIT` of the length of a block and not before
     `CAGE`, with weights 1/t².
@@ -132,21 +132,25 @@ def diffusion(frames: Frames, blocks: int = 4, remove_drift: bool = True) -> Dif
     Args:
         frames: with times.
         blocks: pieces the run is cut into.
-        remove_drift: subtract the motion of the centre of mass.
+        remove_drift: subtract the motion of the centre of mass, unless atoms are held, which don't count either.
 
     Raises:
         InputError: the frames have no times, or there are fewer than two.
     """
     if frames.interval is None:
         raise InputError(f"{frames.name} does not say at which times its frames stand: diffusion needs them.")
-    positions, largest = unwrapped(frames, remove_drift)
+    # held atoms are at rest whatever the others do, and one atom is its own centre
+    free = bool(frames.mobile.all()) and frames.n_atoms > 1
+    positions, largest = unwrapped(frames, remove_drift and free)
     length = len(frames) // blocks
     last = int(FIT[1] * length)
     first = max(int(FIT[0] * length), min(round(CAGE / frames.interval), last // 2), 1)
     lags = frames.interval * np.arange(len(frames) // 2 + 1)
     elements = {}
     for symbol in frames.symbols:
-        own = positions[:, frames.numbers == SYMBOLS.index(symbol)]
+        own = positions[:, frames.mobile & (frames.numbers == SYMBOLS.index(symbol))]
+        if not own.shape[1]:
+            continue
         msd = mean_square_displacement(own, len(lags))
         elements[symbol] = Spread(msd, None, float("nan"), float("nan"))
         if last - first < 2:

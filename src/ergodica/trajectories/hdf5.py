@@ -53,7 +53,7 @@ class HDF5Writer:
         self._path, self._count = path, mark or 0
         self._file: h5py.File | None = None if mark is None else _shortened(path, mark)
         self._waiting: list[dict[str, np.ndarray]] = []
-        self._largest = 1
+        self._largest = 0
 
     def write(self, frame: Frame) -> None:
         """Take a frame; it reaches the file with its chunk or with the next mark."""
@@ -61,7 +61,7 @@ class HDF5Writer:
         if self._file is None:
             _require_room(self._path, row)
             self._file = _created(self._path, frame.system, row)
-        if self._count == 0 and not self._waiting:
+        if not self._largest:
             self._largest = _frames_of_chunk(row)
         self._waiting.append(row)
         if len(self._waiting) >= self._largest:
@@ -160,6 +160,8 @@ def _created(path: Path, system: System, row: Mapping[str, np.ndarray]) -> h5py.
     file["atomic_numbers"] = system.numbers
     file["periodic"] = system.pbc
     file["fixed"] = system.fixed
+    file["masses"] = system.own_masses
+    file.attrs["charge"] = system.charge
     frames = _frames_of_chunk(row)
     for name, values in row.items():
         data = file.create_dataset(
@@ -189,6 +191,8 @@ def _shortened(path: Path, mark: int) -> h5py.File | None:
 
     if mark == 0:
         return None
+    if not path.exists():
+        require_length(path, 0, mark)
     if shutil.disk_usage(path.parent).free < path.stat().st_size + ROOM:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     fresh = path.with_name(path.name + ".part")
@@ -238,7 +242,8 @@ def read_hdf5(path: Path, index: slice = slice(None)) -> Iterator[Frame]:
         InputError: the file is no trajectory.
     """
     with _reading(path) as file:
-        numbers, pbc, fixed = _atoms(file)
+        numbers, pbc, fixed, masses = _atoms(file)
+        charge = float(file.attrs.get("charge", 0.0))
         count = len(file["coordinates"])
         for k in range(count)[index]:
             row = {name: file[name][k] for name in _SERIES if name in file}
@@ -255,7 +260,7 @@ def read_hdf5(path: Path, index: slice = slice(None)) -> Iterator[Frame]:
             info: dict[str, str | float] = {"step": step, "time_fs": time}
             system = System(
                 numbers, positions, np.zeros((3, 3)) if cell is None else cell, periodic, labels=labels,
-                name=f"{path} frame {k}", info=info, fixed=fixed,
+                charge=charge, name=f"{path} frame {k}", info=info, fixed=fixed, own_masses=masses,
             )  # fmt: skip
             velocities = row.get("velocities", np.zeros_like(positions))
             yield Frame(system, 0.01 * np.asarray(velocities, float), step, time)
@@ -265,15 +270,17 @@ _SERIES = ("coordinates", "velocities", "time", "step", "potentialEnergy", "forc
            "cell_lengths", "cell_angles")  # fmt: skip
 
 
-def _atoms(file: h5py.File) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Atomic numbers, periodicity and fixed atoms."""
+def _atoms(file: h5py.File) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Atomic numbers, periodicity, fixed atoms and masses of isotopes."""
     from ase.data import atomic_numbers
 
     if "atomic_numbers" in file:
-        return file["atomic_numbers"][()], file["periodic"][()], file["fixed"][()]
+        masses = file["masses"][()] if "masses" in file else np.zeros(0)
+        return file["atomic_numbers"][()], file["periodic"][()], file["fixed"][()], masses
     chains = json.loads(file["topology"][0])["chains"]
     symbols = [atom["element"] for chain in chains for residue in chain["residues"] for atom in residue["atoms"]]
-    return np.array([atomic_numbers[symbol] for symbol in symbols]), np.ones(3, bool), np.zeros(len(symbols), bool)
+    numbers = np.array([atomic_numbers[symbol] for symbol in symbols])
+    return numbers, np.ones(3, bool), np.zeros(len(symbols), bool), np.zeros(0)
 
 
 def _cell(row: Mapping[str, np.ndarray]) -> Float[np.ndarray, "3 3"] | None:
