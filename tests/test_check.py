@@ -14,8 +14,9 @@ from ergodica import check as checking
 from ergodica.check import check_model, dimer_curves
 from ergodica.cli import main
 from ergodica.errors import InputError
+from ergodica.potentials import add, load
 from ergodica.potentials.modelfile import save_model
-from ergodica.potentials.potential import Potential
+from ergodica.potentials.potential import EnergyScale, Potential
 from ergodica.report.probes import default_structures
 from tests.helpers.small import small_potential
 
@@ -46,6 +47,13 @@ def test_jump_at_the_cutoff_fails(tmp_path, capsys):
     answer = {check["name"]: check for check in json.loads(captured.out)["checks"]}
     assert not answer["cut-off"]["passed"] and "smooth = true" in answer["cut-off"]["advice"]
     assert answer["rotation"]["passed"] and answer["forces"]["passed"]
+
+
+def test_a_longer_term_does_not_hide_the_jump():
+    single = model(smooth=False)
+    in_ev = replace(single, energy_scale=EnergyScale())
+    report = {check.name: check for check in check_model(add(in_ev, load("d3"))).checks}
+    assert not report["cut-off"].passed and "smooth = true" in report["cut-off"].advice
 
 
 @pytest.mark.parametrize("elements", [("H", "C", "O"), ("Si",), ("Li", "N"), ()])

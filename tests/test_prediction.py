@@ -11,6 +11,7 @@ from ase.build import bulk, fcc111, molecule
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ergodica.calculators import Calculator
 from ergodica.errors import InputError, WorkFailed
 from ergodica.potentials import EnergyScale, Info, Potential, ViSNetConfig
 from ergodica.prediction import Prediction, PropertyPrediction, compilations, iter_predictions, plan, predict
@@ -74,6 +75,16 @@ def test_float32_agrees_to_its_digits(potential, singles):
     for found, exact in zip(predict(potential, zoo()), singles, strict=True):
         assert found.forces.dtype == np.float64
         assert_same(found, exact, 2e-5)
+
+
+def test_float32_is_as_good_far_from_the_origin(potential):
+    far = molecule("H2O")
+    near = predict(potential, far)[0]
+    far.positions += 3e4
+    found = predict(potential, far)[0]
+    np.testing.assert_allclose(found.forces, near.forces, atol=1e-5)
+    far.calc = Calculator(potential)
+    np.testing.assert_allclose(far.get_forces(), near.forces, atol=1e-5)
 
 
 def test_parts_sum_to_the_total(potential, singles):

@@ -18,7 +18,7 @@ from ergodica.potentials import Potential, load
 from ergodica.potentials.ensemble import EnsembleConfig, Spread
 from ergodica.potentials.potential import Derivatives, compiled_derivatives, compiled_spread
 from ergodica.prediction import Precision, physical, placed_params, scope
-from ergodica.system import Batch, System
+from ergodica.system import Batch, System, charge_of
 from ergodica.uncertainty import Uncertainty, physical_spread, require_spread
 
 if TYPE_CHECKING:
@@ -135,7 +135,7 @@ class Calculator(ASECalculator):
             "numbers": (last.numbers, atoms.numbers),
             "cell": (last.cell.array, atoms.cell.array),
             "pbc": (last.pbc, atoms.pbc),
-            "initial_charges": (_charge_of(last), _charge_of(atoms)),
+            "initial_charges": (charge_of(last), charge_of(atoms)),
         }
         return [name for name, (old, new) in pairs.items() if not np.array_equal(old, new)]
 
@@ -208,7 +208,7 @@ class Calculator(ASECalculator):
         last = self._system
         same = last is not None and np.array_equal(last.numbers, atoms.numbers)
         name = last.name if last is not None and same else atoms.get_chemical_formula()
-        system = System(atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc, _charge_of(atoms), name=name)
+        system = System(atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc, charge_of(atoms, name), name=name)
         if not same:
             self.potential.check_elements(system.numbers, system.name)
             self._width = 0
@@ -222,7 +222,8 @@ class Calculator(ASECalculator):
             capacity = Capacity(len(system), self._room(system, edges), 1)
             batch = pack([system], [edges], capacity, loops=self.potential.config.loops, dtype=dtype)
             self._packed = edges, system.charge, jax.device_put(batch, _find_device(self.device))
-        return replace(self._packed[2], positions=system.positions.astype(dtype))  # type: ignore[arg-type]
+        centred = system.positions - system.positions.mean(axis=0)  # far from the origin float32 is coarse
+        return replace(self._packed[2], positions=centred.astype(dtype))  # type: ignore[arg-type]
 
     def _room(self, system: System, edges: Edges) -> int:
         """Width of the rows of neighbours: as it was while it suffices, so that nothing is compiled again."""
@@ -233,10 +234,6 @@ class Calculator(ASECalculator):
             # in a molecule no atom has more neighbours than there are other atoms
             self._width = room if system.pbc.any() else max(min(room, len(system)), need)
         return self._width
-
-
-def _charge_of(atoms: Atoms) -> float:
-    return float(atoms.info.get("charge", 0.0))
 
 
 def _find_device(name: str | None) -> jax.Device | None:

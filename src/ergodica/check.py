@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations_with_replacement
+from itertools import combinations_with_replacement, product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,9 @@ from jaxtyping import Float
 
 from ergodica.elements import SYMBOLS
 from ergodica.errors import ErgodicaError, InputError
+from ergodica.potentials.architecture import ModelConfig, Wrapped
 from ergodica.potentials.potential import Potential
+from ergodica.potentials.sum import SumConfig
 from ergodica.prediction import Precision, Prediction, predict
 from ergodica.report.checks import Check, Report
 from ergodica.report.probes import TURN, default_structures, moved, supercell
@@ -224,30 +226,40 @@ def _derivatives(systems: Sequence[System], limits: Limits) -> list[Probe]:
 
 
 def _cutoff(potential: Potential, system: System, limits: Limits) -> Probe:
-    """An atom is put in front of the outermost one, just inside and just outside its sphere of interaction."""
+    """An atom is put in front of the outermost one, just inside and just outside the spheres of interaction."""
     outermost = int(system.positions[:, 0].argmax())
-    ends = []
-    for sign in (-1, 1):
-        place = system.positions[outermost] + [potential.cutoff + sign * limits.across, 0, 0]
+    parts, ends = _parts(potential.config), []
+    radii = {part.cutoff for part in parts} | {getattr(part, "threebody_cutoff", part.cutoff) for part in parts}
+    for radius, sign in product(sorted(radii), (-1, 1)):
+        place = system.positions[outermost] + [radius + sign * limits.across, 0, 0]
         positions = np.concatenate([system.positions, place[None]])
         ends.append(System(np.append(system.numbers, system.numbers[0]), positions, name="crossing the cut-off"))
 
     def judge(found: Sequence[Prediction]) -> Check:
-        inside, outside = found
-        work = (inside.forces[-1, 0] + outside.forces[-1, 0]) * limits.across
-        energy = abs(outside.energy - inside.energy + work)
-        force = float(np.abs(outside.forces - inside.forces).max())
+        energies, forces = [], []
+        for inside, outside in zip(found[::2], found[1::2], strict=True):
+            work = (inside.forces[-1, 0] + outside.forces[-1, 0]) * limits.across
+            energies.append(abs(outside.energy - inside.energy + work))
+            forces.append(float(np.abs(outside.forces - inside.forces).max()))
+        energy, force = max(energies), max(forces)
         passed = energy <= limits.jump_energy and force <= limits.jump_force
         figure = (
             f"energy {energy:.1e} eV (limit {limits.jump_energy:.0e}), "
             f"force {force:.1e} eV/Å (limit {limits.jump_force:.0e})"
         )
-        published = not getattr(potential.config, "smooth", True)
+        published = not all(getattr(part, "smooth", True) for part in parts)
         remedy = "retrain with smooth = true" if published else "take a longer cut-off, if the model lets you choose it"
         advice = f"The energy jumps when an atom crosses the cut-off, so dynamics will drift: {remedy}."
         return Check("cut-off", bool(passed), figure, "" if passed else advice)
 
     return Probe(ends, judge)
+
+
+def _parts(config: ModelConfig) -> list[ModelConfig]:
+    """The networks and terms that a model is made of, each with a cut-off of its own."""
+    if isinstance(config, SumConfig):
+        return [*_parts(config.model), *config.terms]
+    return _parts(config.inner) if isinstance(config, Wrapped) else [config]
 
 
 def _nve(potential: Potential, system: System, precision: Precision, limit: float) -> Check:

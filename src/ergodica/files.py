@@ -113,8 +113,8 @@ def write_structures(path: str | Path, structures: System | Atoms | Sequence[Sys
             ) from error
 
 
-LABELLED = ("npz", "extxyz", "traj", "json", "db")
-"""Formats that hold energies, forces and stresses."""
+LABELLED = ("npz", "extxyz", "traj")
+"""Formats that hold energies, forces and stresses, and what else is known of a structure."""
 
 
 def structure_format(path: str | Path, labels: bool = False) -> str:
@@ -139,7 +139,9 @@ def structure_format(path: str | Path, labels: bool = False) -> str:
     if kind not in ioformats or not ioformats[kind].can_write:
         raise InputError(f"'{path}': ASE writes no format of this name; try one that ends in .xyz or .cif.")
     if labels and kind not in LABELLED:
-        raise InputError(f"'{path}': files of this kind hold no energies and forces; try .xyz, .traj, .db or .npz.")
+        raise InputError(
+            f"'{path}': files of this kind hold no labels with charge and source; try .xyz, .traj or .npz."
+        )
     return kind
 
 

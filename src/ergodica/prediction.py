@@ -167,7 +167,7 @@ def batches(
         edges = [find_edges(system, potential.cutoff) for system in chosen]
         dtype = np.dtype(precision).type
         shape = capacity if shapes is None else familiar(capacity, shapes)
-        yield members, pack(chosen, edges, shape, loops=potential.config.loops, dtype=dtype)
+        yield members, pack(chosen, edges, shape, loops=potential.config.loops, dtype=dtype, centred=True)
 
 
 def _width(system: System, potential: Potential) -> int:
@@ -271,7 +271,7 @@ def compilations(potential: Potential, uncertainty: bool = False) -> int:
 def _function(potential: Potential, uncertainty: bool = False) -> Any:
     config: Any = potential.config
     if config.head != "energy":
-        return property_function(config, potential.energy_scale.scale)
+        return property_function(config, potential.energy_scale.scale, potential.energy_scale.reduce)
     return compiled_spread(config) if uncertainty else compiled_derivatives(config)
 
 

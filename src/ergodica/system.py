@@ -20,7 +20,7 @@ from ergodica.errors import InputError
 if TYPE_CHECKING:
     from ase import Atoms
 
-__all__ = ["Batch", "Labels", "Neighbors", "System", "as_system", "as_systems"]
+__all__ = ["Batch", "Labels", "Neighbors", "System", "as_system", "as_systems", "charge_of"]
 
 MAX_ATOMIC_NUMBER = 118
 
@@ -163,7 +163,7 @@ class System:
             positions=atoms.positions,
             cell=atoms.cell.array,
             pbc=atoms.pbc,
-            charge=float(atoms.info.get("charge", 0.0)),
+            charge=charge_of(atoms, name),
             labels=_labels_of(atoms),
             name=name,
             info=_info_of(atoms),
@@ -198,6 +198,22 @@ class System:
     def with_labels(self, labels: Labels) -> System:
         """The same structure with other reference values."""
         return replace(self, labels=labels)
+
+
+def charge_of(atoms: Atoms, name: str = "structure") -> float:
+    """The total charge that `info["charge"]` gives, e.
+
+    Raises:
+        InputError: it is no number.
+    """
+    value = atoms.info.get("charge", 0.0)
+    try:
+        charge = float(value)
+    except (TypeError, ValueError):
+        charge = float("nan")
+    if not np.isfinite(charge):
+        raise InputError(f"{name}: the charge '{value}' is not a number.")
+    return charge
 
 
 def _info_of(atoms: Atoms) -> dict[str, str | float]:

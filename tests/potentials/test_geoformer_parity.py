@@ -45,6 +45,33 @@ def test_predictions_are_ai2bmds(index):
     np.testing.assert_allclose(np.ravel(values), expected, rtol=0, atol=tolerance)
 
 
+def test_hyper_parameters_are_read_as_the_published_training_spells_them():
+    case = GOLDEN["cases"][0]
+    spelt = {"num_attention_heads": "num_heads", "rbf_trainable": "trainable_rbf"}
+    hyper = {spelt.get(key, key): value for key, value in case["kwargs"].items()} | {"cutoff": 5.0, "lr": 1e-4}
+    state = geoformer_state(case["kwargs"], case["gain"], case["emb"]) | BUFFERS
+    needed = {"max_z", "embedding_dim", "ffn_embedding_dim", "num_layers", "num_heads", "cutoff", "num_rbf"}
+    assert needed <= set(hyper)
+    assert translate_geoformer(state, None, hyper).config == translate_geoformer(state, case["kwargs"]).config
+    del hyper["num_heads"]
+    with pytest.raises(InputError, match="lack 'num_attention_heads'"):
+        translate_geoformer(state, None, hyper)
+
+
+def test_the_mean_over_atoms_is_the_sum_over_their_number():
+    case = next(case for case in GOLDEN["cases"] if case["kwargs"].get("decoder_type") == "electronic_spatial_extent")
+    kwargs = case["kwargs"]
+    state = geoformer_state(kwargs, case["gain"], case["emb"]) | BUFFERS
+    values = []
+    for aggr in ("sum", "mean"):
+        model = translate_geoformer(state, kwargs | {"aggr": aggr})
+        potential = Potential(model.config, model.params, EnergyScale(model.scale, model.shift, {}, model.reduce))
+        values.append(predict(potential, structures()[0])[0].value)
+    assert values[1] == pytest.approx(values[0] / len(structures()[0]), rel=1e-5)
+    with pytest.raises(InputError, match="Unknown aggr 'max'"):
+        translate_geoformer(state, kwargs | {"aggr": "max"})
+
+
 def test_wrong_arguments_are_one_clear_sentence():
     case = GOLDEN["cases"][0]
     state = geoformer_state(case["kwargs"], case["gain"], case["emb"])

@@ -12,7 +12,7 @@ from ergodica.errors import InputError
 from ergodica.potentials.modelfile import load_model, save_model
 from ergodica.potentials.potential import EnergyScale, Info, Potential
 from ergodica.prediction import predict
-from ergodica.system import Labels
+from ergodica.system import Labels, System
 from ergodica.training import Splits, finetune, train
 from ergodica.training.finetune import level_of_theory
 from ergodica.training.options import LossOptions, OptimizerOptions, RunOptions, StartOptions, parse_config
@@ -124,6 +124,17 @@ def test_unusable_data(tmp_path, data, loss, hint):
     with pytest.raises(InputError, match=hint):
         train(config(tmp_path / "run", loss), data)
     assert not (tmp_path / "run").exists()
+
+
+def test_what_the_best_step_is_chosen_by_must_have_been_learnt(tmp_path):
+    strange = [System([79], np.zeros((1, 3)), labels=Labels(energy=1.0, forces=np.zeros((1, 3))), name="gold")]
+    with pytest.raises(InputError, match="gold, to validate with, holds Au, which nothing trains"):
+        train(config(tmp_path / "run"), Splits(toy(2), strange))
+
+
+def test_a_classical_potential_has_nothing_to_learn(tmp_path):
+    with pytest.raises(InputError, match="no parameters: there is nothing to train"):
+        finetune("emt", toy(4), output=tmp_path / "run", validation=toy(1), epochs=1)
 
 
 def test_more_devices_than_there_are(tmp_path):

@@ -260,19 +260,19 @@ class _Step:
     def _splits(self) -> Splits:
         """Each round's share for validation stays that, so that no model has learned from it."""
         data, start = self.config.train.data, self.config.train.start
+        given, earlier = (
+            read_all(files, self.config.train.loss, keys=data.keys) for files in (data.validation, start.replay)
+        )
         fitted: list[System] = []
         checked: list[System] = []
         for number in range(self.number + 1):
             systems = read_structures(_round_folder(self.folder, number) / "data.extxyz")
-            if len(systems) < 2:
+            if given or len(systems) < 2:
                 fitted += systems
                 continue
             kept, aside = hold_out(systems, data.validation_fraction, True, self.seed)
             fitted, checked = fitted + kept, checked + aside
-        given, earlier = (
-            read_all(files, self.config.train.loss, keys=data.keys) for files in (data.validation, start.replay)
-        )
-        return Splits(fitted + (checked if given else []), given or checked, earlier)
+        return Splits(fitted, given or checked, earlier)
 
     def _select(self, seen: Explored) -> list[tuple[System, float]]:
         """The frames for the teacher, written down."""

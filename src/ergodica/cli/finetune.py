@@ -26,6 +26,7 @@ def finetune(  # noqa: PLR0913  one parameter an option
     epochs: int = 50,
     batch_size: int = 4,
     learning_rate: float = 1e-4,
+    stress_weight: float = 0.0,
     learn: str = "",
     unit: str = "",
     total: Flag = False,
@@ -55,6 +56,8 @@ def finetune(  # noqa: PLR0913  one parameter an option
         Structures a step.
     learning_rate
         Its peak.
+    stress_weight
+        Of the errors of stresses (eV/Å³), beside 1 for energies an atom and 1 for forces; by default they don't count.
     learn
         Name of a property that the structures have in their info, such as bulk_modulus: the model is made to predict
         it, instead of energies.
@@ -70,12 +73,15 @@ def finetune(  # noqa: PLR0913  one parameter an option
     common.start(check_output=False)
     from ergodica.training import finetune as library_finetune
     from ergodica.training.options import LossOptions, PropertyOptions
+    from ergodica.training.property import values_of
     from ergodica.training.splits import read_all
 
-    loss = LossOptions()
+    loss = LossOptions(stress=stress_weight)
     structures, chosen_by, earlier, tested = (
         read_all(files, loss, bool(learn), keys.given) for files in (data, validation, replay, test)
     )
+    if learn:
+        values_of(tested, learn)
     say(common, f"{len(structures)} structures to learn from.")
     shown(
         lambda report: library_finetune(

@@ -100,7 +100,7 @@ def add(
     /,
     *,
     d3: str | None = None,
-    cutoff: float = 15.0,
+    cutoff: float | None = None,
     core: Flag = False,
     charges: str | None = None,
     name: str | None = None,
@@ -115,7 +115,7 @@ def add(
     d3
         Density functional of the training data, such as pbe, whose D3(BJ) dispersion is added.
     cutoff
-        Where the dispersion of a pair ends, Å.
+        Where the dispersion of a pair ends, Å; 15 by default.
     core
         Add the repulsion of the screened nuclei (ZBL) at distances shorter than any bond.
     charges
@@ -133,7 +133,9 @@ def add(
     if common.output is None:
         raise InputError("Say where to write the model, for example -o model.safetensors.")
     output = common.claim(common.output)
-    terms = [load("d3", functional=d3, cutoff=cutoff)] if d3 is not None else []
+    if cutoff is not None and d3 is None:
+        raise InputError("--cutoff is where the dispersion ends: ask for it by --d3 FUNCTIONAL.")
+    terms = [load("d3", functional=d3, cutoff=cutoff or 15.0)] if d3 is not None else []
     terms += [load("zbl", reach=CORE)] if core else []
     terms += [load("coulomb", charges=parse_kwargs(charges, "--charges"))] if charges is not None else []
     if not terms:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from ergodica.cli.common import RECIPE, Flag, Recipe, Shared
 from ergodica.cli.output import emit, progress, say
 from ergodica.cli.session import CompileWatch
+from ergodica.errors import ErgodicaError, WorkFailed
 
 if TYPE_CHECKING:
     from ergodica.system import System
@@ -124,7 +125,12 @@ def shown(
                 bar.update(task, completed=numbers["epoch"], description=line)
 
         result = training(report)
-    tested = _test(result.potential, test, common) if test and isinstance(result, TrainResult) else None
+    tested, failure = None, ""
+    if test and isinstance(result, TrainResult):
+        try:
+            tested = _test(result.potential, test, common)
+        except ErgodicaError as error:  # what was trained is told all the same
+            failure = str(error)
     record = {
         "best_step": result.best_step,
         "validation": result.validation,
@@ -137,6 +143,8 @@ def shown(
     for name, numbers in (("validation", result.validation), ("test", tested or {})):
         rows += [(f"{name} {key}", value) for key, value in numbers.items() if key != "per_element"]
     emit(common, record, ("", "result"), [(key.replace("_", " "), value) for key, value in rows])
+    if failure:
+        raise WorkFailed(f"The model is trained ('{result.checkpoint}'), but the test failed: {failure}")
 
 
 def _errors(numbers: dict[str, float], prefix: str) -> str:

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 __all__ = ["PySCF"]
 
+UNPAIRED = {"spin": 0, "uhf": 0, "multiplicity": 1}
+"""What a structure's info may say of its unpaired electrons, and by how much it says more."""
+
 
 class PySCF(Calculator):
     """Restricted Kohn-Sham for even, unrestricted for odd numbers of electrons, unless `spin` says otherwise.
@@ -26,7 +29,7 @@ class PySCF(Calculator):
     Args:
         xc: functional, in PySCF's spelling.
         basis: basis set.
-        spin: unpaired electrons; 0 or 1 by the number of electrons when None.
+        spin: unpaired electrons; when None what the structure's info says (`UNPAIRED`), else 0 or 1 by their number.
         max_cycle: iterations after which a structure counts as failed.
 
     Raises:
@@ -63,7 +66,8 @@ class PySCF(Calculator):
         from pyscf import dft, gto
 
         charge = int(atoms.info.get("charge", 0))
-        spin = (int(atoms.numbers.sum()) - charge) % 2 if self.spin is None else self.spin
+        known = [int(atoms.info[key]) - less for key, less in UNPAIRED.items() if key in atoms.info]
+        spin = self.spin if self.spin is not None else [*known, (int(atoms.numbers.sum()) - charge) % 2][0]
         molecule = gto.M(
             atom=list(zip(atoms.get_chemical_symbols(), atoms.positions, strict=True)),
             unit="Angstrom",

@@ -81,6 +81,7 @@ def pack(
     *,
     loops: bool = True,
     dtype: type = np.float32,
+    centred: bool = False,
 ) -> Batch:
     """Pack structures and their edges into one padded `Batch` of host arrays.
 
@@ -90,6 +91,7 @@ def pack(
         capacity: static shape; exactly what is needed when None.
         loops: give every atom an edge to itself.
         dtype: floating type of positions, cells and shifts.
+        centred: move each structure to the origin, far from which single precision is coarse.
 
     Raises:
         InputError: the structures do not fit the capacity.
@@ -105,7 +107,8 @@ def pack(
     pad = capacity.atoms - n_atoms
     neighbors.mask[n_atoms:] = False  # type: ignore[index]
     positions: np.ndarray = np.zeros((capacity.atoms, 3), dtype)
-    positions[:n_atoms] = np.concatenate([s.positions for s in systems])
+    centres = [s.positions.mean(axis=0) if centred else 0.0 for s in systems]
+    positions[:n_atoms] = np.concatenate([s.positions - c for s, c in zip(systems, centres, strict=True)])
     cell: np.ndarray = np.repeat(np.eye(3, dtype=dtype)[None], capacity.systems, axis=0)
     bulk = np.zeros(capacity.systems, bool)
     charge: np.ndarray = np.zeros(capacity.systems, dtype)

@@ -119,7 +119,8 @@ class Geoformer(nn.Module):
         for layer in range(config.layers):
             last = layer == config.layers - 1
             x, e = GeoformerLayer(config, last, self.recompute, name=f"layer_{layer}")(x, e, edges)
-        return ScalarHead(config.hidden, name="head")(x, jnp.zeros((len(numbers), 3, 1), x.dtype))
+        head = ScalarHead(config.hidden, activation=config.activation, name="head")
+        return head(x, jnp.zeros((len(numbers), 3, 1), x.dtype))
 
     def _radial_basis(self, distance: Float[Array, "A K"]) -> Float[Array, "A K R"]:
         config = self.config

@@ -87,7 +87,14 @@ def _from_centre_of_mass(batch: Batch, masses: Float[np.ndarray, " Z"]) -> Float
     return batch.positions - centre[batch.system]
 
 
-def assemble(kind: str, output: AtomOutput, batch: Batch, scale: float, masses: Float[np.ndarray, " Z"]) -> Array:
+def assemble(
+    kind: str,
+    output: AtomOutput,
+    batch: Batch,
+    scale: float,
+    masses: Float[np.ndarray, " Z"],
+    mean: bool = False,
+) -> Array:
     """The property of each structure (of each atom for "vector") from the head's per-atom output.
 
     Args:
@@ -96,13 +103,16 @@ def assemble(kind: str, output: AtomOutput, batch: Batch, scale: float, masses: 
         batch: the structures.
         scale: factor to physical units, applied before the norm of a dipole is taken.
         masses: atomic masses by atomic number, amu; their centre is the origin.
+        mean: over the atoms instead of their sum, before the norm of a dipole is taken.
     """
     real = (batch.numbers > 0)[:, None]
     if kind == "vector":
         return jnp.where(real, output.vector * scale, 0.0)
     arm = _from_centre_of_mass(batch, masses)
+    count = jax.ops.segment_sum(real[:, 0].astype(arm.dtype), batch.system, batch.n_systems)
+    share = scale / jnp.maximum(count, 1.0)[batch.system, None] if mean else scale
     if kind == "dipole":
-        atomic = (output.scalar[:, None] * arm + output.vector) * scale
+        atomic = (output.scalar[:, None] * arm + output.vector) * share
         return safe_norm(jax.ops.segment_sum(jnp.where(real, atomic, 0.0), batch.system, batch.n_systems))
-    atomic = output.scalar[:, None] * jnp.sum(arm * arm, axis=-1, keepdims=True) * scale
+    atomic = output.scalar[:, None] * jnp.sum(arm * arm, axis=-1, keepdims=True) * share
     return jax.ops.segment_sum(jnp.where(real, atomic, 0.0)[:, 0], batch.system, batch.n_systems)

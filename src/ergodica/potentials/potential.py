@@ -341,7 +341,7 @@ def compiled_derivatives(config: ModelConfig) -> Callable[[Params, Batch], Deriv
 
 
 @lru_cache(maxsize=64)
-def property_function(config: ModelConfig, scale: float) -> Callable[[Params, Batch], Array]:
+def property_function(config: ModelConfig, scale: float, reduce: str = "sum") -> Callable[[Params, Batch], Array]:
     """The property of a non-energy head (dipole, spatial extent, atomic vectors, learnt property) under `jit`."""
     from ase.data import atomic_masses
 
@@ -350,6 +350,6 @@ def property_function(config: ModelConfig, scale: float) -> Callable[[Params, Ba
             atomic = scale * atom_energies(config, params, batch, edge_vectors(batch))
             return jax.ops.segment_sum(atomic, batch.system, batch.n_systems)
         output = config.build().apply(params, batch.numbers, edge_vectors(batch), batch.neighbors)
-        return assemble(config.head, output, batch, scale, atomic_masses)
+        return assemble(config.head, output, batch, scale, atomic_masses, reduce == "mean")
 
     return jax.jit(function)

@@ -280,7 +280,8 @@ class Loader:
         filler = [self.samples[batches[0][0]]]  # the first batch is never empty, and its structures fit the capacity
         for members in batches:
             chosen = [self.samples[i] for i in members] or filler
-            batch = pack([s.system for s in chosen], [s.edges for s in chosen], capacity, loops=self.loops)
+            edges = [s.edges for s in chosen]
+            batch = pack([s.system for s in chosen], edges, capacity, loops=self.loops, centred=True)
             parts.append((batch, make_targets(chosen if len(members) else [], capacity)))
         return stacked(parts, self.length, self.devices)
 

@@ -80,6 +80,7 @@ def finetune(  # noqa: PLR0913  one parameter an option
     fitted, checked, earlier = as_systems(structures), as_systems(validation), as_systems(replay)
     if learn.key:
         fitted, checked, earlier = (with_property(part, learn) for part in (fitted, checked, earlier))
+    aside = "validation structures of its own" if checked else f"{100 * validation_fraction:g} % of them, at random"
     if not checked:
         fitted, checked = hold_out(fitted, validation_fraction, True, seed)
     name = start.info.name
@@ -97,6 +98,8 @@ def finetune(  # noqa: PLR0913  one parameter an option
             name=new_name,
             level_of_theory=level_of_theory(fitted),
             training_data=f"{start.info.training_data}; then {len(fitted)} structures",
+            split=f"{aside} chose the step",
+            reproduce=f"ergodica finetune {model}",
             errors={},
             notes=f"Fine-tuned from {name}.",
         ),

@@ -80,13 +80,17 @@ def property_errors(predictions: Sequence[PropertyPrediction], systems: Sequence
 
 
 def check_labels(systems: Sequence[System]) -> None:
-    """Raise `InputError` when there are no labels, or a label in some structures only."""
+    """Raise `InputError` when there are no labels, or a label in some structures only, or one that is no number."""
     if not systems:
         raise InputError("There is nothing to evaluate: no structures were given.")
     found = 0
     for label in NAMES:
         concerned = [system for system in systems if label != "stress" or system.is_bulk]
         lacking = [system for system in concerned if getattr(system.labels, label) is None]
+        for system in concerned:
+            value = getattr(system.labels, label)
+            if value is not None and not np.isfinite(value).all():
+                raise InputError(f"{system.name}: the label '{label}' is not a finite number.")
         found += len(concerned) - len(lacking)
         if 0 < len(lacking) < len(concerned):
             raise InputError(

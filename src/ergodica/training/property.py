@@ -15,12 +15,15 @@ from jaxtyping import Float
 
 from ergodica.elements import SYMBOLS
 from ergodica.errors import InputError
+from ergodica.potentials.m3gnet import M3GNetConfig
 from ergodica.potentials.potential import EnergyScale, Potential
 from ergodica.potentials.property import PropertyConfig
+from ergodica.potentials.sum import SumConfig
 from ergodica.system import Labels, System
 from ergodica.training.options import PropertyOptions
 
 if TYPE_CHECKING:
+    from ergodica.potentials.architecture import ModelConfig
     from ergodica.training.options import TrainConfig
 
 __all__ = ["property_potential", "values_of", "with_property"]
@@ -76,6 +79,7 @@ def property_potential(config: TrainConfig, systems: Sequence[System]) -> Potent
             raise InputError(f"Model '{config.start.model}' predicts '{trunk.name}': it can't become '{options.key}'.")
         assert start is not None
         return start
+    trunk = _bare(trunk)
     wrapped = PropertyConfig(trunk, options.key, options.unit, options.average)
     each = np.array([s.labels.energy / len(s) for s in systems if s.labels.energy is not None])
     table = dict.fromkeys(SYMBOLS[1:], float(each.mean()))
@@ -83,6 +87,13 @@ def property_potential(config: TrainConfig, systems: Sequence[System]) -> Potent
     if start is None:
         return fresh
     return replace(fresh, params=_with_new_layer(start.params, fresh.params, trunk.last_layer), info=start.info)
+
+
+def _bare(trunk: ModelConfig) -> ModelConfig:
+    """The network without terms in eV, which are no part of a property."""
+    if isinstance(trunk, SumConfig):
+        trunk = trunk.model
+    return replace(trunk, core=False) if isinstance(trunk, M3GNetConfig) else trunk
 
 
 def _with_new_layer(params: object, fresh: object, layer: str) -> object:

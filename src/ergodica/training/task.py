@@ -7,12 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
+import jax
 from jaxtyping import Array
 
 from ergodica.elements import SYMBOLS, symbols_of
 from ergodica.errors import InputError
 from ergodica.potentials import load
-from ergodica.potentials.potential import EnergyScale, Info
+from ergodica.potentials.potential import EnergyScale, Info, Potential
 from ergodica.system import Batch, System
 from ergodica.training.data import Feed, Loader, Sample, Targets, prepare
 from ergodica.training.objective import Errors, loss_and_errors
@@ -75,7 +76,7 @@ class PotentialTask:
         splits: labelled structures.
 
     Raises:
-        InputError: data or configuration can't be used.
+        InputError: data or configuration can't be used, or there is nothing to train.
     """
 
     def __init__(self, config: TrainConfig, splits: Splits) -> None:
@@ -84,6 +85,9 @@ class PotentialTask:
         self.fingerprint = splits.fingerprint + start_of(config)
         self.potential = starting_potential(config, splits.train)
         self.params = self.potential.params
+        if not jax.tree.leaves(self.params):
+            raise InputError(f"'{self.potential.info.name}' has no parameters: there is nothing to train.")
+        _check_elements(self.potential, splits, load(config.start.model).info.elements if config.start.model else ())
         self.trainable = trainable_mask(self.params, config.start.freeze)
         self.members = members_of(self.potential.config)
 
@@ -131,6 +135,17 @@ class PotentialTask:
         if self.config.learn.key:  # its elements are those of the trunk
             numbers |= {SYMBOLS.index(symbol) for symbol in self.potential.info.elements}
         return replace(info, elements=symbols_of(numbers), errors={**info.errors, **errors})
+
+
+def _check_elements(potential: Potential, splits: Splits, before: Sequence[str]) -> None:
+    """What the best step is chosen by must be made of what was learnt, now or `before`."""
+    learnt = {int(z) for system in (*splits.train, *splits.replay) for z in system.numbers}
+    if max(learnt, default=0) >= potential.config.max_z:
+        raise InputError(f"{SYMBOLS[max(learnt)]} is beyond the element tables of this model: set [model] max_z.")
+    learnt |= {SYMBOLS.index(symbol) for symbol in before}
+    for system in splits.validation:
+        if strange := {int(z) for z in system.numbers} - learnt:
+            raise InputError(f"{system.name}, to validate with, holds {SYMBOLS[min(strange)]}, which nothing trains.")
 
 
 def _check_labels(config: TrainConfig, splits: Splits) -> None:

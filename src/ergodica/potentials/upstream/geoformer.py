@@ -21,6 +21,9 @@ DEFAULTS: dict[str, Any] = {
     "activation_function": "silu", "dropout": 0.0, "attention_dropout": 0.0, "activation_dropout": 0.0,
 }  # fmt: skip
 """Arguments of the published configuration, with their defaults."""
+SPELLED = {"num_heads": "num_attention_heads", "trainable_rbf": "rbf_trainable"}
+"""Arguments as the published training spells them, whose checkpoints keep them so."""
+REQUIRED = ("max_z", "embedding_dim", "ffn_embedding_dim", "num_layers", "num_attention_heads", "cutoff", "num_rbf")
 HEADS = {"scalar": "energy", "dipole_moment": "dipole", "electronic_spatial_extent": "extent"}
 
 
@@ -46,7 +49,7 @@ def translate_geoformer(
     unknown = sorted(set(kwargs or {}) - set(DEFAULTS))
     if unknown:
         raise InputError(f"Unknown Geoformer argument '{unknown[0]}'; known: {', '.join(DEFAULTS)}.")
-    given = DEFAULTS | {key: value for key, value in (hyper or {}).items() if key in DEFAULTS} | dict(kwargs or {})
+    given = DEFAULTS | _published(hyper) | dict(kwargs or {})
     config = _config(given)
     reader = Reader(state)
     params = _parameters(reader, config)
@@ -66,9 +69,22 @@ def translate_geoformer(
     )
 
 
+def _published(hyper: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The network's arguments among those of a training."""
+    if not hyper:
+        return {}
+    found = {SPELLED.get(key, key): value for key, value in hyper.items()}
+    missing = [key for key in REQUIRED if key not in found]
+    if missing:
+        raise InputError(f"The checkpoint's hyper_parameters lack '{missing[0]}': not an AI2BMD Geoformer.")
+    return {key: value for key, value in found.items() if key in DEFAULTS}
+
+
 def _config(given: dict[str, Any]) -> GeoformerConfig:
     if given["decoder_type"] not in HEADS:
         raise InputError(f"Unknown decoder_type '{given['decoder_type']}'; known: {', '.join(HEADS)}.")
+    if given["aggr"] not in ("sum", "mean"):
+        raise InputError(f"Unknown aggr '{given['aggr']}'; known: sum, mean.")
     if given["num_classes"] != 1:
         raise InputError(f"Only num_classes = 1 is known to Geoformer here, not {given['num_classes']}.")
     return GeoformerConfig(

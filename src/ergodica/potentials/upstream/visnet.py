@@ -57,6 +57,9 @@ def translate_visnet(state: State, kwargs: Mapping[str, Any] | None, hyper: Mapp
         raise InputError("This is not a ViSNet checkpoint: it has no representation_model.embedding.weight.")
     options = _lightning_options(hyper) if hyper else _pyg_options(dict(kwargs or {}))
     config = ViSNetConfig(**options["config"], smooth=False, softening=0.0)
+    reduce = {"add": "sum"}.get(options["reduce"], options["reduce"])
+    if reduce not in ("sum", "mean"):
+        raise InputError(f"Unknown reduce_op '{reduce}'; known: add, sum, mean.")
     reader = Reader(state)
     params = _parameters(reader, config)
     reference = reader.optional("prior_model.atomref.weight")
@@ -69,7 +72,7 @@ def translate_visnet(state: State, kwargs: Mapping[str, Any] | None, hyper: Mapp
         scale=options["scale"] if scale is None else float(scale),
         shift=options["shift"] if shift is None else float(shift),
         reference=np.zeros(config.max_z) if reference is None else np.asarray(reference, float)[:, 0],
-        reduce={"add": "sum"}.get(options["reduce"], options["reduce"]),
+        reduce=reduce,
         max_neighbors=options["max_neighbors"],
     )
 
