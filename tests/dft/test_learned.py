@@ -220,3 +220,21 @@ def test_fits_find_what_is_there() -> None:
     found = fit_quadratic(layout, [Response(np.zeros(2, int), moved, slopes)])
     np.testing.assert_allclose(found[0, 0], stiff, atol=1e-3)
     np.testing.assert_allclose(np.linalg.eigvalsh(found[0, 1][:3, :3]), 50.0, rtol=1e-6)  # what can't be moved is stiff
+
+
+@pytest.mark.slow
+def test_a_functional_of_small_clusters_knows_a_larger_one():
+    """(H2O)4 of liquid water, learnt on up to three; own PySCF labels, PBE/6-31G(2df,p)."""
+    places = [
+        [0.0, 0.0, 0.0], [0.2414, 0.5508, 0.7719], [-0.8241, -0.4502, 0.3032],
+        [-4.1845, 3.5796, -0.8794], [-4.0868, 4.1516, -0.139], [-4.2453, 2.6311, -0.4735],
+        [-0.6238, 4.366, 3.2798], [0.3, 4.503, 3.4819], [-0.607, 3.8273, 2.4282],
+        [2.4807, -3.622, -2.6106], [1.8547, -4.3347, -2.6991], [2.0124, -3.1579, -1.845],
+    ]  # fmt: skip
+    cluster = System(np.tile([8, 1, 1], 4), np.array(places))
+    with pytest.raises(InputError, match="force"):
+        minimize_density(cluster, DensityOptions("ofdft-water-clusters"))
+    found = minimize_density(cluster, DensityOptions("ofdft-water-clusters", start="sad", force=True))[0]
+    assert found.converged and found.iterations < 40 and found.extrapolated
+    assert found.energy == pytest.approx(-305.32896, abs=1e-3)
+    assert np.linalg.norm(found.dipole - [-1.030, -1.354, 3.595]) < 1.0
