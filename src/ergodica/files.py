@@ -140,7 +140,7 @@ def structure_format(path: str | Path, labels: bool = False) -> str:
         raise InputError(f"'{path}': ASE writes no format of this name; try one that ends in .xyz or .cif.")
     if labels and kind not in LABELLED:
         raise InputError(
-            f"'{path}': files of this kind hold no labels with charge and source; try .xyz, .traj or .npz."
+            f"'{path}': files of this kind hold no energies and forces with their source; try .xyz or .npz."
         )
     return kind
 
