@@ -152,6 +152,7 @@ def test_scores_repeat_turn_and_reflect_with_the_slab():
     np.testing.assert_allclose(scores(surface_of(turned), x @ turn), found @ turn, atol=2e-4)
 
 
+@pytest.mark.slow
 def test_an_untrained_sampler_is_uniform_in_the_plane():
     """Its score is that of the Gaussian in height that is taken off before the network; its density is known."""
     sampler = replace(random_sampler(), params=fresh_params(SMALL, jax.random.key(0)))

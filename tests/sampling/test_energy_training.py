@@ -57,7 +57,7 @@ def residuals(of, believed, seed=0):
 
 
 @pytest.mark.usefixtures("x64")
-@pytest.mark.parametrize("of", [score_residuals, density_residuals])
+@pytest.mark.parametrize("of", [pytest.param(score_residuals, marks=pytest.mark.slow), density_residuals])
 def test_exact_scores_and_densities_obey_the_equation(of):
     assert float(residuals(of, MIXTURE).max()) < 1e-3
 
