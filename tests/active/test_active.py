@@ -13,11 +13,13 @@ from ase.calculators.lj import LennardJones
 
 from ergodica.active import ActiveConfig, learn_actively, read_active_config
 from ergodica.active import loop as rounds_module
+from ergodica.active.explore import _judged
 from ergodica.active.loop import labeller_of
 from ergodica.active.options import ExploreOptions, RoundOptions, SelectOptions, TeacherOptions
 from ergodica.errors import InputError, WorkFailed
 from ergodica.files import write_structures
-from ergodica.potentials import ViSNetConfig
+from ergodica.potentials import Potential, ViSNetConfig
+from ergodica.potentials.combine import combine
 from ergodica.potentials.ensemble import EnsembleConfig
 from ergodica.potentials.modelfile import load_model
 from ergodica.system import Labels, System, as_system
@@ -202,3 +204,10 @@ def test_example_is_valid(monkeypatch):
     found = read_active_config(root / "examples" / "active" / "copper.toml")
     assert (root / found.explore.structures[0]).exists() and found.train.model.members == 3
     assert json.dumps(found.defining())
+
+
+def test_frames_that_the_model_has_no_answer_for_are_left_out():
+    potential = combine([Potential.create(MEMBER, seed=seed) for seed in (0, 1)])
+    apart = System([6, 6], [[0, 0, 0], [1.3, 0, 0]])
+    known, found = _judged(potential, [apart, System([6, 6], np.zeros((2, 3))), apart, apart])
+    assert len(known) == len(found) == 3 and all(one.uncertainty is not None for one in found)

@@ -14,6 +14,7 @@ from jaxtyping import Float
 from ergodica.active.options import ExploreOptions
 from ergodica.dynamics.md import simulate
 from ergodica.dynamics.watch import Astray
+from ergodica.errors import ErgodicaError
 from ergodica.files import atomic_write, read_lines, read_structures
 from ergodica.potentials.potential import Potential
 from ergodica.prediction import predict
@@ -66,8 +67,19 @@ def explore(
         path = folder / f"walk-{number:03d}.traj"
         whole.append(_walk(potential, start, options.dynamics(temperature, own, ceiling), path))
         frames += [system.with_labels(Labels()) for system in read_structures(path)]
-    found: list[Any] = predict(potential, frames, uncertainty=True)
-    return Explored(frames, np.array([one.uncertainty.largest_force for one in found]), float(np.mean(whole)))
+    known, found = _judged(potential, frames)
+    return Explored(known, np.array([one.uncertainty.largest_force for one in found]), float(np.mean(whole)))
+
+
+def _judged(potential: Potential, frames: list[System]) -> tuple[list[System], list[Any]]:
+    """The frames and the predictions of them; the last of a walk that flew apart may have none, and is left out."""
+    try:
+        return frames, predict(potential, frames, uncertainty=True)
+    except ErgodicaError:
+        if len(frames) < 2:
+            return [], []
+    halves = [_judged(potential, part) for part in (frames[: len(frames) // 2], frames[len(frames) // 2 :])]
+    return [one for known, _ in halves for one in known], [one for _, found in halves for one in found]
 
 
 def _walk(potential: Potential, start: System, options: Any, path: Path) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ergodica.dynamics.options import MDOptions
-from ergodica.errors import InputError, WorkFailed
+from ergodica.errors import ErgodicaError, InputError, WorkFailed
 from ergodica.files import atomic_write
 from ergodica.prediction import predict
 from ergodica.system import Labels
@@ -80,7 +80,10 @@ class UncertaintyWatch:
         if self.limit is None:
             return
         bare = replace(frame.system, labels=Labels())
-        found: Any = predict(self._potential, bare, precision=self.options.precision, uncertainty=True)
+        try:
+            found: Any = predict(self._potential, bare, precision=self.options.precision, uncertainty=True)
+        except ErgodicaError as error:
+            raise Astray(f"The model has no answer at step {frame.step}: {error}") from error
         known = found[0].uncertainty
         if known.largest_force <= self.limit:
             return
