@@ -98,7 +98,7 @@ def test_a_pdb_file_with_a_force_field_becomes_an_ensemble(sample, tmp_path):
     for arguments, hint in (
         (("chain.pdb",), "needs a force field of its own"),
         (("nowhere.pdb", "-f", "chain.xml"), "no file"),
-        (("chain.pdb", "-f", "chain.xml", "--method", "diffusion"), "give -m"),
+        (("chain.pdb", "-f", "chain.xml", "--method", "diffusion"), "-f is for replica exchange"),
         (("chain.pdb", "-f", "chain.xml", "--temperature", "-1"), "above 0 K"),
         (("x.safetensors",), "--method diffusion"),
         (("CO", "-f", "amber"), "no force field 'amber'"),
