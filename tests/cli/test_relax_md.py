@@ -71,6 +71,10 @@ def test_md_json_and_restart(ergodica):
         (["--time", "1h"], "duration"),
         (["--timestep", "0"], "positive"),
         (["-o", "run.pdf"], ".traj"),
+        (["--cell", "triclinic"], "--cell does nothing under langevin"),
+        (["--ensemble", "nve", "--thermostat-time", "5"], "--thermostat-time does nothing under nve"),
+        (["--seed", "-1"], "--seed -1 must not be negative"),
+        (["--steps", "0"], "no step to make"),
     ],
 )
 def test_md_refuses_what_makes_no_sense(ergodica, arguments, hint):

@@ -13,7 +13,8 @@ from scipy import stats
 
 from ergodica import Calculator, load, predict
 from ergodica.dynamics import engine
-from ergodica.dynamics.engine import Engine, momenta_at
+from ergodica.dynamics.engine import Engine
+from ergodica.dynamics.momenta import momenta_at
 from ergodica.dynamics.options import MDOptions
 from ergodica.errors import InputError, WorkFailed
 from ergodica.potentials import EnergyScale

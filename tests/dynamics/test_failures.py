@@ -19,7 +19,8 @@ from ase.build import bulk
 
 from ergodica import load, simulate
 from ergodica.dynamics import md
-from ergodica.dynamics.engine import Engine, momenta_at
+from ergodica.dynamics.engine import Engine
+from ergodica.dynamics.momenta import momenta_at
 from ergodica.dynamics.options import MDOptions
 from ergodica.dynamics.restart import restart_path
 from ergodica.errors import WorkFailed

@@ -316,14 +316,17 @@ def test_interruption_leaves_a_readable_trajectory(potential, ethanol, tmp_path)
         {"seed": -1},
         {"velocities": "none"},
         {"velocities": "keep", "replicas": 2, "ensemble": "nve"},
-        {"cell": "triclinic"},
-        {"compressibility": 3.0, "ensemble": "csvr"},
-        {"thermostat_time": 10.0, "ensemble": "nve"},
     ],
 )
 def test_options_that_make_no_sense(changes):
     with pytest.raises(InputError):
         MDOptions(**changes)
+
+
+def test_options_that_an_ensemble_does_not_look_at():
+    changed = {"cell": "triclinic", "compressibility": 3.0, "thermostat_time": 10.0}
+    idle = {kind: MDOptions(ensemble=kind, **changed).idle() for kind in ("npt", "csvr", "nve")}
+    assert idle == {"npt": [], "csvr": ["cell", "compressibility"], "nve": [*changed]}
 
 
 def test_misspelt_option_gets_a_suggestion(potential, ethanol):

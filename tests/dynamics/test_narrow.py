@@ -11,7 +11,8 @@ from ase.build import bulk, molecule
 from ase.md.verlet import VelocityVerlet
 
 from ergodica import Calculator, load
-from ergodica.dynamics.engine import Engine, momenta_at
+from ergodica.dynamics.engine import Engine
+from ergodica.dynamics.momenta import momenta_at
 from ergodica.dynamics.options import MDOptions
 from ergodica.dynamics.restart import load_run, save_run
 from ergodica.potentials import EnergyScale, Potential, ViSNetConfig

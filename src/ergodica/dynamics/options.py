@@ -186,11 +186,9 @@ class MDOptions:
             raise InputError(
                 f"final_temperature={self.final_temperature} K must be positive and needs a thermostat, not 'nve'."
             )
-        for key in self._idle():
-            if getattr(self, key) != getattr(MDOptions, key):
-                raise InputError(f"{key}={getattr(self, key)} does nothing under '{self.ensemble}': leave it out.")
 
-    def _idle(self) -> tuple[str, ...]:
-        """Options that the ensemble does not look at."""
-        of_cell = () if self.ensemble == "npt" else OF_CELL
-        return (*of_cell, "thermostat_time") if self.ensemble == "nve" else of_cell
+    def idle(self) -> list[str]:
+        """Options that were changed and that the ensemble does not look at."""
+        unseen = () if self.ensemble == "npt" else OF_CELL
+        unseen = (*unseen, "thermostat_time") if self.ensemble == "nve" else unseen
+        return [key for key in unseen if getattr(self, key) != getattr(MDOptions, key)]

@@ -192,7 +192,8 @@ def _regular(times: Float[np.ndarray, " T"], name: str) -> Bool[np.ndarray, " T"
     for spacing in (np.median(gaps), gaps.max()):
         steps = (times - times[0]) / spacing
         on_grid = np.abs(steps - np.round(steps)) < 1e-3
-        if np.array_equal(np.round(steps[on_grid]), np.arange(on_grid.sum())) and on_grid.sum() > 1:
+        whole = np.round(steps[on_grid])
+        if np.array_equal(whole, np.arange(len(whole))) and whole[-1] > max(steps[-1] - 1, 0):  # all but the last
             return on_grid
     odd = int(np.argmax(np.abs(gaps - gaps[0]) > 1e-3 * gaps[0]))
     raise InputError(
