@@ -73,7 +73,7 @@ def test_md_json_and_restart(ergodica):
         (["-o", "run.pdf"], ".traj"),
         (["--cell", "triclinic"], "--cell does nothing under langevin"),
         (["--ensemble", "nve", "--thermostat-time", "5"], "--thermostat-time does nothing under nve"),
-        (["--seed", "-1"], "--seed -1 must not be negative"),
+        (["--seed", "-1"], "seed=-1 not negative"),
         (["--steps", "0"], "no step to make"),
     ],
 )
