@@ -15,15 +15,13 @@ from ase.io import write
 from rdkit import Chem
 from rdkit.Chem import rdDistGeom, rdForceFieldHelpers, rdMolTransforms
 
-BACKBONE = "NCC(=O)", "O"
 PHI, PSI, OMEGA = -150.0, 155.0, 180.0
 """Degrees, of a strand."""
 
 
 def glycine_chain(residues: int) -> Atoms:
     """NH2-CH2-CO-(NH-CH2-CO)n-OH."""
-    unit, end = BACKBONE
-    molecule = Chem.AddHs(Chem.MolFromSmiles(unit * residues + end))
+    molecule = Chem.AddHs(Chem.MolFromSmiles("NCC(=O)" * residues + "O"))
     rdDistGeom.EmbedMolecule(molecule, randomSeed=1)
     conformer = molecule.GetConformer()
     for residue in range(residues):

@@ -323,11 +323,8 @@ def _keyed_labels(system: System, here: Mapping[str, Any], keys: Mapping[str, st
 def _require(system: System, needs: Sequence[str], here: Sequence[str]) -> None:
     """Raise `InputError` for a label that is absent: training on silent zeros is the classic accident."""
     for need in needs:
-        value = getattr(system.labels, need)
-        if value is not None and np.isfinite(value).all():
+        if system.labels.value(need, system.name) is not None:
             continue
-        if value is not None:
-            raise InputError(f"{system.name}: the label '{need}' is not a finite number.")
         stem = need.rstrip("s") if need == "forces" else need
         alike = [key for key in here if stem in key.lower() and key not in ("energy", "forces", "stress")]
         hint = f"; '{alike[0]}' looks like it: say {need}_key='{alike[0]}' (--{need}-key)" if alike else ""

@@ -46,6 +46,21 @@ class Labels:
     teacher: str = ""
     level_of_theory: str = ""
 
+    def value(self, label: str, name: str) -> Any:
+        """A label, None where it is not known.
+
+        Args:
+            label: "energy", "forces" or "stress".
+            name: of the structure, for the message.
+
+        Raises:
+            InputError: it is not finite.
+        """
+        value = getattr(self, label)
+        if value is not None and not np.isfinite(value).all():
+            raise InputError(f"{name}: the label '{label}' is not a finite number.")
+        return value
+
 
 @dataclass(frozen=True)
 class System:

@@ -103,8 +103,8 @@ def md(  # noqa: PLR0913  one parameter an option
         barostat_time=barostat_time, compressibility=compressibility, replicas=replicas, velocities=velocities,
         seed=common.seed, precision=common.precision, max_uncertainty=max_uncertainty, on_uncertain=on_uncertain,
     )  # fmt: skip
-    for key in options.idle():
-        raise InputError(f"--{key.replace('_', '-')} does nothing under {ensemble}: leave it out.")
+    if idle := options.idle():
+        raise InputError(f"--{idle[0].replace('_', '-')} does nothing under {ensemble}: leave it out.")
     stem = "stdin" if file == STDIN else Path(file).stem
     common = common.with_default_output(Path(f"{stem}.md.traj"))
     common.start(check_output=False)

@@ -92,7 +92,7 @@ class Engine:
         systems: where to start; atoms that are `fixed` stay where they are.
         options: ensemble, temperature, time step, precision and seed; every structure is at the same temperature.
         skin: Å beyond the cut-off within which neighbours are listed.
-        momenta: of all atoms in a row [N, 3], amu·Å/(Å·√(amu/eV)); drawn at the temperature by default.
+        momenta: of all atoms in a row [N, 3], amu·Å/(Å·√(amu/eV)); as `options.velocities` says by default.
 
     Raises:
         InputError: an unknown element, atoms on one place, constant pressure for what is no crystal, a model of

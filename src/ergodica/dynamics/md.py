@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -259,14 +259,14 @@ def _run(engine: Engine, files: _Files, log: _Log, report: Report | None) -> flo
     if first == 0:
         files.add(engine.motion)
         files.save(now=True)
-    volumes = _volumes(engine)
+    limits = _Limits(_hottest(engine), _volumes(engine))
     began = time.perf_counter()
     try:
         while (step := int(engine.motion.step)) < options.steps:
             stop = min(every - step % every, GLANCE, options.steps - step)
             stretch = _advanced(engine, stop, files)
             log.add(stretch)
-            _check(engine, stretch, volumes, files)
+            _check(engine, stretch, limits, files)
             step += stop
             if step % every == 0 or step == options.steps:
                 files.add(engine.motion)
@@ -290,25 +290,33 @@ def _advanced(engine: Engine, steps: int, files: _Files) -> Stretch:
         raise _blown(int(engine.motion.step) + 1, str(error), files) from error
 
 
-def _check(engine: Engine, stretch: Stretch, volumes: np.ndarray, files: _Files) -> None:
-    """Raise `Astray` once atoms fly apart, or a cell collapses or evaporates, before its neighbours fill the memory.
+class _Limits(NamedTuple):
+    """What no sound run exceeds: temperatures, K, and volumes of the start to compare with, Å³ [B]."""
 
-    Hot starts from unrelaxed structures are let pass, and so is what few atoms do by chance.
-    """
+    temperature: Float[np.ndarray, " B"]
+    volumes: Float[np.ndarray, " B"]
+
+
+def _hottest(engine: Engine) -> Float[np.ndarray, " B"]:
+    """Temperatures that mean a blow-up: hot starts from unrelaxed structures pass, and what few atoms do by chance."""
     from scipy.special import chdtri
 
     options = engine.options
-    hottest = max(options.temperature, options.final_temperature or 0.0)
+    warm = max(options.temperature, options.final_temperature or 0.0)
     freedom = np.array([freedom_of(system, options) for system in engine.systems])
-    by_chance = chdtri(freedom, NEVER) / freedom * hottest
-    limit = np.maximum(max(min(max(20 * hottest, 3000.0), 10000.0), 3 * hottest), by_chance)
-    hot = np.flatnonzero(~(stretch.temperature <= limit).all(axis=1))
+    by_chance = chdtri(freedom, NEVER) / freedom * warm
+    return np.maximum(max(min(max(20 * warm, 3000.0), 10000.0), 3 * warm), by_chance)
+
+
+def _check(engine: Engine, stretch: Stretch, limits: _Limits, files: _Files) -> None:
+    """Raise `Astray` once atoms fly apart, or a cell collapses or evaporates, before its neighbours fill the memory."""
+    hot = np.flatnonzero(~(stretch.temperature <= limits.temperature).all(axis=1))
     first = int(engine.motion.step) - len(stretch.temperature) + 1
     if hot.size:
         kelvin = float(stretch.temperature[hot[0]].max())
         raise _blown(first + int(hot[0]), f"the temperature reached {kelvin:.0f} K", files)
-    if options.ensemble == "npt":
-        ratio = _volumes(engine) / volumes
+    if engine.options.ensemble == "npt":
+        ratio = _volumes(engine) / limits.volumes
         if not (np.all(ratio >= 0.25) and np.all(ratio <= 4.0)):
             worst = float(ratio[np.argmax(np.abs(np.log(np.maximum(ratio, 1e-9))))])
             raise _blown(int(engine.motion.step), f"the volume became {worst:.3g} times that of the start", files)

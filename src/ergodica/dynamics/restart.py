@@ -62,12 +62,11 @@ def _told(engine: Engine) -> dict[str, Any]:
 def _unlike(header: dict[str, Any], asked: dict[str, Any]) -> list[str]:
     """Options of a run that a restart asks otherwise and can't change."""
     was = asked | header["options"]  # older files lack newer options
-    ramp = any(one[key] is not None for one in (was, asked) for key in ENDS.values())
-    # what was reached stays, without a ramp
-    over = header["step"] >= was["steps"] and all(asked[end] is None for end in ENDS.values())
-    if over and all(asked[key] == (was[key] if was[end] is None else was[end]) for key, end in ENDS.items()):
-        ramp = False
-    return [key for key in (*SAME, *(RAMP if ramp else ())) if asked[key] != was[key]]
+    reached = {key: was[key] if was[end] is None else was[end] for key, end in ENDS.items()}
+    stays = {key: asked[key] if asked[end] is None else None for key, end in ENDS.items()} == reached
+    ramps = any(one[end] is not None for one in (was, asked) for end in ENDS.values())
+    fixed = ramps and not (stays and header["step"] >= was["steps"])  # a ramp that is over may be left out
+    return [key for key in (*SAME, *(RAMP if fixed else ())) if asked[key] != was[key]]
 
 
 def load_run(path: Path, engine: Engine) -> list[int]:
@@ -80,9 +79,9 @@ def load_run(path: Path, engine: Engine) -> list[int]:
     if header.get("format") != FORMAT:
         raise InputError(f"'{path}' is not a restart file: remove it and begin anew with --overwrite.")
     here = _told(engine)
-    for key in _unlike(header, here["options"]):
-        was, asked = header["options"][key], here["options"][key]
-        raise InputError(f"'{path}' is of a run with {key} {was}, not {asked}: a restart can't change it.")
+    if unlike := _unlike(header, here["options"]):
+        was, asked = (told["options"][unlike[0]] for told in (header, here))
+        raise InputError(f"'{path}' is of a run with {unlike[0]} {was}, not {asked}: a restart can't change it.")
     now = engine.state()
     state, _ = load_tree(path, now)
     if not np.array_equal(state["numbers"], now["numbers"]) or _shapes(state) != _shapes(now):

@@ -62,10 +62,7 @@ class UncertaintyWatch:
 
     def __enter__(self) -> UncertaintyWatch:
         if self.path is not None and self.path.exists():
-            if self._start:
-                _shorten(self.path, self._start)
-            else:
-                self.path.unlink()
+            _shorten(self.path, self._start or -1)  # a run that begins writes its step 0 again
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -86,11 +86,7 @@ def check_labels(systems: Sequence[System]) -> None:
     found = 0
     for label in NAMES:
         concerned = [system for system in systems if label != "stress" or system.is_bulk]
-        lacking = [system for system in concerned if getattr(system.labels, label) is None]
-        for system in concerned:
-            value = getattr(system.labels, label)
-            if value is not None and not np.isfinite(value).all():
-                raise InputError(f"{system.name}: the label '{label}' is not a finite number.")
+        lacking = [system for system in concerned if system.labels.value(label, system.name) is None]
         found += len(concerned) - len(lacking)
         if 0 < len(lacking) < len(concerned):
             raise InputError(

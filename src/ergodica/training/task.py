@@ -87,7 +87,7 @@ class PotentialTask:
         self.params = self.potential.params
         if not jax.tree.leaves(self.params):
             raise InputError(f"'{self.potential.info.name}' has no parameters: there is nothing to train.")
-        _check_elements(self.potential, splits, load(config.start.model).info.elements if config.start.model else ())
+        _check_elements(self.potential, splits)
         self.trainable = trainable_mask(self.params, config.start.freeze)
         self.members = members_of(self.potential.config)
 
@@ -137,12 +137,12 @@ class PotentialTask:
         return replace(info, elements=symbols_of(numbers), errors={**info.errors, **errors})
 
 
-def _check_elements(potential: Potential, splits: Splits, before: Sequence[str]) -> None:
-    """What the best step is chosen by must be made of what was learnt, now or `before`."""
+def _check_elements(potential: Potential, splits: Splits) -> None:
+    """What the best step is chosen by must be made of what is learnt, or was by the start model."""
     learnt = {int(z) for system in (*splits.train, *splits.replay) for z in system.numbers}
     if max(learnt, default=0) >= potential.config.max_z:
         raise InputError(f"{SYMBOLS[max(learnt)]} is beyond the element tables of this model: set [model] max_z.")
-    learnt |= {SYMBOLS.index(symbol) for symbol in before}
+    learnt |= {SYMBOLS.index(symbol) for symbol in potential.info.elements}
     for system in splits.validation:
         if strange := {int(z) for z in system.numbers} - learnt:
             raise InputError(f"{system.name}, to validate with, holds {SYMBOLS[min(strange)]}, which nothing trains.")
