@@ -222,6 +222,24 @@ def test_fits_find_what_is_there() -> None:
     np.testing.assert_allclose(np.linalg.eigvalsh(found[0, 1][:3, :3]), 50.0, rtol=1e-6)  # what can't be moved is stiff
 
 
+def test_atoms_out_of_sight_add_nothing(functional: LearnedFunctional) -> None:
+    places = np.concatenate([POSITIONS + shift * np.eye(3)[0] for shift in (0.0, 4.0, 11.0, 15.0)])
+    species, everyone = functional.config.layout.species(np.tile([8, 1, 1], 4)), np.ones(12)
+    present = functional.config.layout.present[species]
+    natural = 0.1 * present * np.random.default_rng(5).normal(size=present.shape)
+    others = functional.sight(places)
+    assert others.shape == (12, 8) and (others == 12).any()
+
+    def total(places: jax.Array, others: np.ndarray | None) -> jax.Array:
+        return jnp.sum(functional.atom_energies(species, everyone, places, natural, others))
+
+    slopes = jax.jit(jax.value_and_grad(total))
+    energy, slope = slopes(places, None)
+    found, found_slope = slopes(places, others)
+    assert float(found) == pytest.approx(float(energy), abs=1e-10)
+    np.testing.assert_allclose(found_slope, slope, atol=1e-10)
+
+
 @pytest.mark.slow
 def test_a_functional_of_small_clusters_knows_a_larger_one():
     """(H2O)4 of liquid water, learnt on up to three; own PySCF labels, PBE/6-31G(2df,p)."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from ergodica.dft.gaussians import integrals
 from ergodica.dft.gaussians.basis import DensityBasis
@@ -30,6 +30,7 @@ class Molecule:
         repulsion: of the nuclei, Hartree.
         grid: for functionals that need one.
         basis: of the molecule.
+        others: atoms in sight of each, for learned functionals; None: all are [N, J].
     """
 
     positions: Float[Array, "N 3"]
@@ -40,6 +41,7 @@ class Molecule:
     repulsion: Float[Array, ""]
     grid: Grid
     basis: DensityBasis = field(metadata={"static": True})
+    others: Int[Array, "N J"] | None = None
 
 
 def make_molecule(
@@ -48,6 +50,7 @@ def make_molecule(
     grid: GridOptions | None = None,
     fragments: tuple[Fragments, ...] = (),
     natural: Natural = (),
+    others: Int[Array, "N J"] | None = None,
 ) -> Molecule:
     """Integrals and grid for nuclei at given places; energies made of it are differentiable functions of those.
 
@@ -57,6 +60,7 @@ def make_molecule(
         grid: how fine the grid is.
         fragments: whose roots of the overlap are taken, by default the whole molecule.
         natural: these roots, if they are known.
+        others: atoms in sight of each, if not all are.
     """
     positions = jnp.asarray(positions)
     overlap = integrals.overlap(basis, positions)
@@ -69,6 +73,7 @@ def make_molecule(
         repulsion=integrals.nuclear_repulsion(basis, positions),
         grid=make_grid(basis, positions, grid),
         basis=basis,
+        others=others,
     )
 
 

@@ -35,7 +35,7 @@ __all__ = [
 
 TIGHT, BONDED = 5.0, 2.2
 """Functions with larger exponents (1/Bohr²) on groups farther away than this (Å) are left out of a fragment."""
-CLASSES, ROUNDED = 3, 128
+CLASSES, ROUNDED = 4, 64
 """Fragments are padded to so many sizes, multiples of this: conformers share compiled programs."""
 RANK = 32
 """Of the matrix of denominators in the derivative of a root."""

@@ -37,7 +37,8 @@ def forces(
     """
 
     def total(places: Float[Array, "N 3"]) -> Float[Array, ""]:
-        return energy(coefficients, make_molecule(molecule.basis, places, grid, natural=molecule.natural), functional)
+        moved = make_molecule(molecule.basis, places, grid, natural=molecule.natural, others=molecule.others)
+        return energy(coefficients, moved, functional)
 
     return -jax.grad(total)(molecule.positions)
 

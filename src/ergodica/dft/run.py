@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from ergodica.dft.electrons import electrons_of
 from ergodica.dft.functionals import KINETIC, Functional, Semilocal
@@ -161,8 +161,8 @@ def minimize_density(
             basis, count = bases[members[0]], counts[members[0]]
             start = None if kind == "model" else atomic_start(basis, count, kind)
             places = np.stack([systems[number].positions / BOHR for number in members])
-            parts = find_fragments(basis, places[0], options.root)
-            solved = jax.device_get(_solve(basis, places, parts, start, float(count), double, options))
+            near = _near(basis, places[0], functional, options.root)
+            solved = jax.device_get(_solve(basis, places, near, start, float(count), double, options))
             for row, number in enumerate(members):  # padding repeats the last one
                 one = _told(systems[number], *jax.tree.map(lambda leaf: leaf[row], solved))  # noqa: B023
                 labels = replace(one.system.labels, level_of_theory=f"orbital-free, {options.name}")
@@ -191,11 +191,24 @@ def softest_direction(found: OrbitalFree, options: DensityOptions) -> Curvature:
     basis, places = DensityBasis.of(found.system.numbers), found.system.positions / BOHR
     with jax.enable_x64(True), jax.default_matmul_precision("highest"):
         functional = jax.tree.map(lambda leaf: jnp.asarray(leaf, float), options.load())
-        molecule = _molecule(basis, places, options.grid, find_fragments(basis, places, options.root))
+        fragments, others = _near(basis, places, functional, options.root)
+        molecule = _molecule(basis, places, options.grid, fragments, (), others)
         return jax.device_get(lowest_curvature(molecule, functional, jnp.asarray(found.coefficients)))
 
 
 _molecule = jax.jit(make_molecule, static_argnums=(0, 2))
+
+
+_Near = tuple[tuple[Fragments, ...], Int[Array, "N J"] | None]
+
+
+def _near(
+    basis: DensityBasis, positions: Float[np.ndarray, "N 3"], functional: Functional, options: RootOptions
+) -> _Near:
+    """What makes the cost of a large molecule linear: fragments, and for a learned functional the atoms in sight."""
+    large = basis.size > options.exact and isinstance(functional, LearnedFunctional)
+    others = jnp.asarray(functional.sight(positions)) if large else None  # type: ignore[attr-defined]
+    return find_fragments(basis, positions, options), others
 
 
 def _batches(
@@ -217,7 +230,7 @@ def _batches(
 def _solve(
     basis: DensityBasis,
     positions: Float[Array, "B N 3"],
-    fragments: tuple[Fragments, ...],
+    near: _Near,
     start: Float[Array, " F"] | None,
     electrons: Float[Array, ""],
     functional: Functional,
@@ -226,7 +239,8 @@ def _solve(
     """Minimum, forces, dipole and quadrupole of molecules with the same atoms, in atomic units."""
 
     def one(places: Float[Array, "N 3"]) -> tuple[Minimum, Array, Array, Array]:
-        molecule = make_molecule(basis, places, options.grid, fragments)
+        fragments, others = near
+        molecule = make_molecule(basis, places, options.grid, fragments, others=others)
         first = functional.ground(molecule) if start is None else jnp.asarray(start)  # type: ignore[attr-defined]
         minimum = minimize(molecule, functional, first, electrons, options.minimize)
         pull = forces(molecule, minimum.coefficients, functional, options.grid)

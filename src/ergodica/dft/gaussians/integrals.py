@@ -14,13 +14,14 @@ Electronic-Structure Theory, chapter 9.)
 
 Radial factors are made for pairs of shells and angular ones for pairs of atoms, all angular momenta at once: a dozen
 array operations whatever the molecule. Everything is a function of the nuclei that JAX differentiates, to any order.
-Matrices of large molecules are made block by block, each pair of blocks once, and made again for derivatives: what is
-in between, tens of times their size, is never there at once.
+Matrices of large molecules are made block by block, each pair of blocks once, and made again for derivatives, which are
+there by reverse differentiation alone: what is in between, tens of times their size, is never there at once.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from math import pi
 from typing import Any, NamedTuple
 
@@ -50,7 +51,7 @@ def overlap(basis: DensityBasis, positions: Float[Array, "N 3"]) -> Float[Array,
         basis: of the molecule.
         positions: of the nuclei, Bohr.
     """
-    return _by_blocks(basis, positions, _overlap)
+    return _symmetric(basis, positions, _overlap)
 
 
 def overlap_slope(basis: DensityBasis, positions: Float[Array, "N 3"]) -> Float[Array, "3 F F"]:
@@ -61,7 +62,11 @@ def overlap_slope(basis: DensityBasis, positions: Float[Array, "N 3"]) -> Float[
         positions: of the nuclei, Bohr.
     """
     apart, every = 1.0 - jnp.eye(len(positions), dtype=positions.dtype), _functions(basis, range(len(basis.numbers)))
-    _, slope = jax.linearize(lambda between: _overlap(basis, every, every, between), positions[:, None] - positions)
+
+    def of_pairs(between: Float[Array, "N N 3"]) -> Float[Array, "F F"]:
+        return _matrix(every, every, between, _overlap(basis, every, every, between))
+
+    _, slope = jax.linearize(of_pairs, positions[:, None] - positions)
     return jax.lax.map(lambda axis: slope(apart[:, :, None] * axis), jnp.eye(3, dtype=positions.dtype))
 
 
@@ -72,7 +77,12 @@ def coulomb(basis: DensityBasis, positions: Float[Array, "N 3"]) -> Float[Array,
         basis: of the molecule.
         positions: of the nuclei, Bohr.
     """
-    return _by_blocks(basis, positions, _coulomb)
+    return _symmetric(basis, positions, _coulomb)
+
+
+Factors = list[Float[Array, "k K"]]
+"""Radial factors of pairs of shells, for k = 0, 1 ..."""
+_Radials = Callable[..., Factors]
 
 
 class _Functions(NamedTuple):
@@ -116,33 +126,100 @@ def _functions(basis: DensityBasis, atoms: range) -> _Functions:
     )
 
 
-def _by_blocks(
-    basis: DensityBasis, positions: Float[Array, "N 3"], matrix: Callable[..., Array]
-) -> Float[Array, "F F"]:
-    """A symmetric matrix of all functions; of large molecules some atoms with some others at a time, a pair once."""
-    count = len(basis.numbers)
-    if basis.size <= WHOLE:
-        every = _functions(basis, range(count))
-        return matrix(basis, every, every, positions[:, None] - positions)
-    parts = np.array_split(np.arange(count), -(-basis.size // BLOCK))
-    blocks = [_functions(basis, range(part[0], part[-1] + 1)) for part in parts]
-    stacked = [jnp.asarray(_stacked(rows)) for rows in zip(*blocks, strict=True)]
+def _symmetric(basis: DensityBasis, positions: Float[Array, "N 3"], radials: _Radials) -> Float[Array, "F F"]:
+    """A matrix of all functions; of large molecules made block by block."""
+    if basis.size > WHOLE:
+        return _by_blocks(basis, radials, positions)
+    every = _functions(basis, range(len(basis.numbers)))
+    between = positions[:, None] - positions
+    return _matrix(every, every, between, radials(basis, every, every, between))
 
-    @jax.checkpoint
-    def of_pair(pair: Int[Array, " 2"]) -> Float[Array, "f f"]:
-        rows, columns = (_Functions(*(leaf[number] for leaf in stacked)) for number in pair)  # type: ignore[arg-type]
-        return matrix(basis, rows, columns, positions[rows.atoms][:, None] - positions[columns.atoms])
 
-    places = range(len(blocks))
-    pairs = [(row, column) for row in places for column in range(row + 1)]
-    found = dict(zip(pairs, jax.lax.map(of_pair, np.array(pairs)), strict=True))
+@partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def _by_blocks(basis: DensityBasis, radials: _Radials, positions: Float[Array, "N 3"]) -> Float[Array, "F F"]:
+    """Some atoms with some others at a time, a pair of blocks once."""
+    blocks = _Blocks.of(basis)
+    factors = blocks.factors(positions, radials)
+    found = jax.lax.map(lambda one: _matrix(*blocks.pair(positions, one[0]), one[1]), factors)
+    count, width = len(blocks.sizes), max(blocks.sizes)
+    places = np.full((count, count), len(found))
+    places[tuple(blocks.pairs.T)] = np.arange(len(found))
+    shares = np.tril(1 - 0.5 * np.eye(count))[:, :, None, None]
+    lower = jnp.swapaxes(found.at[places].get(mode="fill", fill_value=0.0) * shares, 1, 2).reshape(count * width, -1)
+    real = np.flatnonzero(np.arange(width) < np.array(blocks.sizes)[:, None])
+    lower = lower if len(real) == len(lower) else lower[real][:, real]
+    return lower + lower.T
 
-    def block(row: int, column: int) -> Float[Array, "g h"]:
-        if row < column:
-            return block(column, row).T
-        return found[row, column][: len(blocks[row].shell), : len(blocks[column].shell)]
 
-    return jnp.block([[block(row, column) for column in places] for row in places])
+def _by_blocks_forward(basis: DensityBasis, radials: _Radials, positions: Array) -> tuple[Array, Array]:
+    return _by_blocks(basis, radials, positions), positions
+
+
+def _by_blocks_backward(basis: DensityBasis, radials: _Radials, positions: Array, slope: Array) -> tuple[Array]:
+    """Each pair of blocks is made again: what is in between, tens of times the matrix, is never there at once.
+
+    JAX's own rule would cut and join matrices of all functions for every pair.
+    """
+    blocks = _Blocks.of(basis)
+    begin, sizes = jnp.asarray(np.cumsum([0, *blocks.sizes[:-1]])), jnp.asarray(blocks.sizes)
+    width = max(blocks.sizes)
+    padded = jnp.pad(slope, (0, width))
+
+    def of_pair(total: Array, one: tuple[Int[Array, " 2"], Factors]) -> tuple[Array, None]:
+        pair, factors = one
+        rows, columns, between = blocks.pair(positions, pair)
+        (first, second), real = begin[pair], jnp.arange(width) < sizes[pair][:, None]
+        here = jax.lax.dynamic_slice(padded, (first, second), (width, width))
+        mirrored = jax.lax.dynamic_slice(padded, (second, first), (width, width)).T
+        here = jnp.where(real[0][:, None] & real[1], here + jnp.where(first == second, 0.0, mirrored), 0.0)
+        direct, turned = jax.vjp(lambda *one: _matrix(rows, columns, *one), between, factors)[1](here)
+        through = jax.vjp(lambda between: radials(basis, rows, columns, between), between)[1](turned)[0]
+        total = total.at[rows.atoms].add(jnp.sum(direct + through, axis=1))
+        return total.at[columns.atoms].add(-jnp.sum(direct + through, axis=0)), None
+
+    return (jax.lax.scan(of_pair, jnp.zeros_like(positions), blocks.factors(positions, radials))[0],)
+
+
+_by_blocks.defvjp(_by_blocks_forward, _by_blocks_backward)
+
+
+class _Blocks(NamedTuple):
+    """Atoms of a large molecule, some in a row at a time.
+
+    Attributes:
+        basis: of the molecule.
+        functions: of each block, padded to one length.
+        sizes: functions of each block, without padding.
+        pairs: of blocks, each once [P, 2].
+    """
+
+    basis: DensityBasis
+    functions: _Functions
+    sizes: list[int]
+    pairs: Int[np.ndarray, "P 2"]
+
+    @classmethod
+    def of(cls, basis: DensityBasis) -> _Blocks:
+        parts = np.array_split(np.arange(len(basis.numbers)), -(-basis.size // BLOCK))
+        blocks = [_functions(basis, range(part[0], part[-1] + 1)) for part in parts]
+        functions = _Functions(*(_stacked(rows) for rows in zip(*blocks, strict=True)))
+        pairs = np.stack(np.tril_indices(len(blocks)), axis=1)
+        return cls(basis, functions, [len(block.shell) for block in blocks], pairs)
+
+    def pair(
+        self, positions: Float[Array, "N 3"], pair: Int[Array, " 2"]
+    ) -> tuple[_Functions, _Functions, Float[Array, "b B 3"]]:
+        """Rows, columns and differences between their atoms."""
+        rows, columns = (_Functions(*(jnp.asarray(leaf)[one] for leaf in self.functions)) for one in pair)  # type: ignore[arg-type]
+        return rows, columns, positions[rows.atoms][:, None] - positions[columns.atoms]
+
+    def factors(self, positions: Float[Array, "N 3"], radials: _Radials) -> tuple[Int[Array, "P 2"], Factors]:
+        """All pairs with their radial factors.
+
+        In a loop of their own: within one, the compiler works a factor out again for every function of its shells.
+        """
+        pairs = jnp.asarray(self.pairs)
+        return pairs, jax.lax.map(lambda pair: radials(self.basis, *self.pair(positions, pair)), pairs)
 
 
 def _stacked(rows: Sequence[np.ndarray]) -> np.ndarray:
@@ -151,24 +228,18 @@ def _stacked(rows: Sequence[np.ndarray]) -> np.ndarray:
     return np.stack([np.append(row, np.full(width - len(row), row[0])) for row in rows])
 
 
-def _overlap(
-    basis: DensityBasis, rows: _Functions, columns: _Functions, differences: Float[Array, "b N 3"]
-) -> Float[Array, "f F"]:
+def _overlap(basis: DensityBasis, rows: _Functions, columns: _Functions, differences: Float[Array, "b B 3"]) -> Factors:
     pairs = _pairs(rows, columns, differences)
     gaussian = pairs.amplitude * jnp.exp(-pairs.x)
-    radials = [gaussian * (-1 / pairs.mu) ** k * _laguerre(pairs, k, k) for k in range(basis.highest + 1)]
-    return _matrix(rows, columns, differences, radials)
+    return [gaussian * (-1 / pairs.mu) ** k * _laguerre(pairs, k, k) for k in range(basis.highest + 1)]
 
 
-def _coulomb(
-    basis: DensityBasis, rows: _Functions, columns: _Functions, differences: Float[Array, "b N 3"]
-) -> Float[Array, "f F"]:
+def _coulomb(basis: DensityBasis, rows: _Functions, columns: _Functions, differences: Float[Array, "b B 3"]) -> Factors:
     pairs = _pairs(rows, columns, differences)
     amplitude = 2 * pi / pairs.mu * pairs.amplitude
     gaussian = 0.5 * amplitude * jnp.exp(-pairs.x)
     poisson = [gaussian * (-1 / pairs.mu) ** k * _laguerre(pairs, k, k - 1) for k in range(1, basis.highest + 1)]
-    radials = [amplitude * boys(2 * basis.highest, pairs.degree, pairs.x), *poisson]
-    return _matrix(rows, columns, differences, radials)
+    return [amplitude * boys(2 * basis.highest, pairs.degree, pairs.x), *poisson]
 
 
 class _Pairs(NamedTuple):
@@ -222,14 +293,15 @@ def _matrix(
     """Σ_k radial_k(shells) Σ_M G_kM S_LM(R)."""
     highest = len(radials) - 1
     harmonics = jnp.concatenate(solid_harmonics(differences, 2 * highest), axis=-1)
-    tables = jnp.asarray(couplings(highest), differences.dtype)
-    angular = jnp.einsum("kxyh,abh->kaxby", tables, harmonics)
-    count, first, width, second, _ = angular.shape
-    angular = jnp.reshape(angular, (count, first * width, second * width))
+    width = (highest + 1) ** 2
     mine, others = (side.atom * width + side.harmonic for side in (rows, columns))
     total: Array | float = 0.0
-    for radial, part in zip(radials, angular, strict=True):
-        total = total + radial[rows.shell][:, columns.shell] * part[mine][:, others]
+    for k, radial in enumerate(radials):
+        reached = (2 * (highest - k) + 1) ** 2  # harmonics up to the largest L
+        table = jnp.asarray(couplings(highest)[k, :, :, :reached], differences.dtype)
+        angular = jnp.einsum("xyh,abh->axby", table, harmonics[..., :reached])
+        angular = angular.reshape(-1, len(columns.atoms) * width)
+        total = total + radial[rows.shell][:, columns.shell] * angular[mine][:, others]
     return jnp.asarray(total)
 
 

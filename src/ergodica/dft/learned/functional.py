@@ -38,6 +38,9 @@ FORMAT, VERSION = "ergodica-functional", 1
 Target = Literal["T_S+E_XC", "T_S-T_APBE", "T_S"]
 """What is learnt; the first needs no grid at run time."""
 
+SEEN = 8
+"""Numbers of atoms in sight are multiples of this."""
+
 
 @dataclass(frozen=True)
 class FunctionalConfig:
@@ -88,7 +91,8 @@ class LearnedFunctional:
         index = index_table(self.config.layout, molecule.basis)
         species = jnp.asarray(self.config.layout.species(np.array(molecule.basis.numbers)))
         natural = tabulated(to_natural(molecule.natural, molecule.overlap, coefficients), index)
-        own = jnp.sum(self.atom_energies(species, jnp.ones(len(species)), molecule.positions, natural))
+        everyone = jnp.ones(len(species))
+        own = jnp.sum(self.atom_energies(species, everyone, molecule.positions, natural, molecule.others))
         if self.config.target == "T_S+E_XC":
             return {"kinetic+xc": own}
         rest = Semilocal("apbe", "pbe").terms(coefficients, molecule)
@@ -100,6 +104,7 @@ class LearnedFunctional:
         valid: Float[Array, " N"],
         positions: Float[Array, "N 3"],
         natural: Float[Array, "N M K"],
+        others: Int[Array, "N J"] | None = None,
     ) -> Float[Array, " N"]:
         """Energies of the atoms, Hartree.
 
@@ -108,8 +113,9 @@ class LearnedFunctional:
             valid: 1 for an atom, 0 for padding.
             positions: Bohr.
             natural: coefficients q in the table.
+            others: atoms that each can see, as `sight` finds them; None: all.
         """
-        place, around, away = self._seen(species, valid, positions, natural)
+        place, around, away = self._seen(species, valid, positions, natural, others)
         fitted = reference_energy(self.reference, self.config.layout, place.species, around, away)
         return fitted * place.valid + network_energies(self, place, around, away)
 
@@ -125,11 +131,16 @@ class LearnedFunctional:
         return reference_energy(self.reference, self.config.layout, place.species, around, away) * place.valid
 
     def _seen(
-        self, species: Any, valid: Any, positions: Float[Array, "N 3"], natural: Float[Array, "N M K"]
+        self,
+        species: Any,
+        valid: Any,
+        positions: Float[Array, "N 3"],
+        natural: Float[Array, "N M K"],
+        others: Int[Array, "N J"] | None = None,
     ) -> tuple[Geometry, Float[Array, "N M C"], Float[Array, "N M K"]]:
         """Nuclei, surroundings, and deviations of the coefficients from what is expected there."""
         layout = self.config.layout
-        place = self._place(species, valid, positions)
+        place = self._place(species, valid, positions, others)
         around = surroundings(layout, place)
         return place, around, natural - at_ground(self.reference.coefficients, layout, place.species, around)
 
@@ -138,7 +149,7 @@ class LearnedFunctional:
         layout = self.config.layout
         index = index_table(layout, molecule.basis)
         species = layout.species(np.array(molecule.basis.numbers))
-        place = self._place(species, jnp.ones(len(species)), molecule.positions)
+        place = self._place(species, jnp.ones(len(species)), molecule.positions, molecule.others)
         table = at_ground(self.reference.coefficients, layout, place.species, surroundings(layout, place))
         return from_natural(molecule.natural, flattened(table, index, molecule.basis.size))
 
@@ -164,11 +175,20 @@ class LearnedFunctional:
 
         return soften
 
-    def _place(self, species: Any, valid: Any, positions: Float[Array, "N 3"]) -> Geometry:
-        radial = self.config.network.radial
-        return geometry(
-            self.config.layout, radial, jnp.asarray(species), jnp.asarray(valid, positions.dtype), positions
-        )
+    def sight(self, positions: Float[np.ndarray, "N 3"]) -> Int[np.ndarray, "N J"]:
+        """The atoms that each atom can see, itself among them; N stands for none. Positions in Bohr.
+
+        What is seen of the rest is zero, so that the cost of large molecules is linear; J is rounded up, for compiled
+        programs to serve other conformers.
+        """
+        near = np.linalg.norm(positions[:, None] - positions, axis=-1) < self.config.network.radial.cutoff
+        width = min(-(-near.sum(axis=1).max() // SEEN) * SEEN, len(positions))
+        order = np.argsort(~near, axis=1, kind="stable")[:, :width]
+        return np.where(np.take_along_axis(near, order, axis=1), order, len(positions))
+
+    def _place(self, species: Any, valid: Any, positions: Float[Array, "N 3"], others: Any = None) -> Geometry:
+        layout, radial = self.config.layout, self.config.network.radial
+        return geometry(layout, radial, jnp.asarray(species), jnp.asarray(valid, positions.dtype), positions, others)
 
     def is_strange(self, system: System, force: bool = False) -> bool:
         """Whether a molecule is an ion or of a composition that the functional is not for.

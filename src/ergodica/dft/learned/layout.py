@@ -112,21 +112,32 @@ class Radial:
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Geometry:
-    """Pairs of atoms of one molecule, padded to N.
+    """Pairs of atoms of one molecule, padded to N: of each with all, or with J that hold all it can see.
 
     Attributes:
         species: of each atom [N].
         valid: whether an atom is one, 1 or 0 [N].
-        radial: Gaussians of the distances times the fading, zero of an atom with itself [N, N, R].
-        fade: from 1 to 0 at the cut-off, 1 of an atom with itself, 0 where one is padding [N, N].
-        harmonics: of the directions i → j [N, N, M].
+        radial: Gaussians of the distances times the fading, zero of an atom with itself [N, J, R].
+        fade: from 1 to 0 at the cut-off, 1 of an atom with itself, 0 where one is padding [N, J].
+        harmonics: of the directions i → j [N, J, M].
+        others: which atoms j are, N for none [N, J]; None: all in their order.
     """
 
     species: Int[Array, " N"]
     valid: Float[Array, " N"]
-    radial: Float[Array, "N N R"]
-    fade: Float[Array, "N N"]
-    harmonics: Float[Array, "N N M"]
+    radial: Float[Array, "N J R"]
+    fade: Float[Array, "N J"]
+    harmonics: Float[Array, "N J M"]
+    others: Int[Array, "N J"] | None = None
+
+    @property
+    def j(self) -> str:
+        """Axes of what `of_others` gives, for `einsum`."""
+        return "j" if self.others is None else "ij"
+
+    def of_others(self, values: Float[Array, "N ..."]) -> Float[Array, "..."]:
+        """Values of the atoms j [N, ...], or [N, J, ...] where each atom has its own."""
+        return values if self.others is None else values.at[self.others].get(mode="fill", fill_value=0.0)
 
 
 def geometry(
@@ -135,16 +146,20 @@ def geometry(
     species: Int[Array, " N"],
     valid: Float[Array, " N"],
     positions: Float[Array, "N 3"],
+    others: Int[Array, "N J"] | None = None,
 ) -> Geometry:
     """What the network sees of the nuclei; positions in Bohr."""
-    vectors = positions[None] - positions[:, None]
+    atoms = jnp.arange(len(positions))
+    these = atoms[None] if others is None else jnp.minimum(others, len(positions) - 1)
+    there = valid if others is None else valid.at[others].get(mode="fill", fill_value=0.0)
+    vectors = positions[these] - positions[:, None]
     distance = safe_norm(vectors)
-    apart = 1.0 - jnp.eye(len(positions), dtype=positions.dtype)
-    fade = polynomial_cutoff(distance, radial.cutoff) * valid[:, None] * valid
+    apart = jnp.asarray(these != atoms[:, None], positions.dtype)
+    fade = polynomial_cutoff(distance, radial.cutoff) * valid[:, None] * there
     centres, exponents = (jnp.asarray(one, positions.dtype) for one in gaussian_constants(radial.cutoff, radial.size))
     gaussians = gaussian_basis(distance, centres, exponents) * (fade * apart)[..., None]
     harmonics = jnp.concatenate(solid_harmonics(unit_vectors(vectors, distance), layout.highest), axis=-1)
-    return Geometry(species, valid, gaussians, fade, harmonics * apart[..., None])
+    return Geometry(species, valid, gaussians, fade, harmonics * apart[..., None], others)
 
 
 def surroundings(layout: Layout, place: Geometry) -> Float[Array, "N M C"]:
@@ -153,7 +168,7 @@ def surroundings(layout: Layout, place: Geometry) -> Float[Array, "N M C"]:
     Linear functions of these are all functions of single neighbours that turn with the molecule.
     """
     elements = jnp.eye(len(layout.elements), dtype=place.radial.dtype)[place.species] * place.valid[:, None]
-    found = jnp.einsum("ijn,je,ijm->imen", place.radial, elements, place.harmonics)
+    found = jnp.einsum(f"ijn,{place.j}e,ijm->imen", place.radial, place.of_others(elements), place.harmonics)
     found = found.reshape(*found.shape[:2], -1)
     constant = jnp.zeros((*found.shape[:2], 1), found.dtype).at[:, 0].set(1.0)
     return jnp.concatenate([found, constant], axis=-1)

@@ -172,15 +172,16 @@ class Attention(nn.Module):
         heads, count = config.heads, len(x)
         query, key, value = (Dense(config.hidden, name)(x).reshape(count, heads, -1) for name in ("q", "k", "v"))
         bias = Dense(heads, "bias_1")(jax.nn.silu(Dense(config.hidden // 2, "bias_0")(place.radial)))
-        logits = jnp.einsum("ihd,jhd->ijh", query, key) * query.shape[-1] ** -0.5 + bias
+        j, of_others = place.j, place.of_others
+        logits = jnp.einsum(f"ihd,{j}hd->ijh", query, of_others(key)) * query.shape[-1] ** -0.5 + bias
         weights = faded_softmax(logits, place.fade[..., None], axis=1)  # padding attends to nothing
-        scalars = jnp.einsum("ijh,jhd->ihd", weights, value).reshape(count, -1)
+        scalars = jnp.einsum(f"ijh,{j}hd->ihd", weights, of_others(value)).reshape(count, -1)
         filters = Dense(config.channels, "filter")(place.radial)
         filters = filters * jnp.repeat(weights, config.channels // heads, axis=-1)
         strength = Dense(2 * degrees * config.channels, "strength")(x).reshape(count, 2, degrees, -1)
         along, passed = (strength[:, number][:, self.layout.degree] for number in (0, 1))
-        tensors = jnp.einsum("ijc,ijm,jmc->imc", filters, place.harmonics, along)
-        return scalars, tensors + jnp.einsum("ijc,jmc->imc", filters, passed * v)
+        tensors = jnp.einsum(f"ijc,ijm,{j}mc->imc", filters, place.harmonics, of_others(along))
+        return scalars, tensors + jnp.einsum(f"ijc,{j}mc->imc", filters, of_others(passed * v))
 
 
 def _perceptron(hidden: int, name: str, features: int = 0) -> Callable[[Array], Array]:
