@@ -49,6 +49,7 @@ def test_jump_at_the_cutoff_fails(tmp_path, capsys):
     assert answer["rotation"]["passed"] and answer["forces"]["passed"]
 
 
+@pytest.mark.slow
 def test_a_longer_term_does_not_hide_the_jump():
     single = model(smooth=False)
     in_ev = replace(single, energy_scale=EnergyScale())

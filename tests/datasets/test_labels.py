@@ -142,6 +142,7 @@ def test_kill_minus_nine_loses_nothing_that_was_finished(tmp_path):
     assert [o.labels.energy for o in found] == [o.labels.energy for o in expected]
 
 
+@pytest.mark.slow
 def test_a_structure_that_kills_its_process_is_found_and_left_out():
     systems = [*chain(2), *chain(1, "Au"), *chain(4)[2:]]
     found = label(systems, Teacher.named(DEADLY), workers=1)

@@ -97,6 +97,7 @@ def test_slope_of_known_ensembles_is_found():
     agree(*slopes(first, second), np.array([1 - 1 / 1.3]), 0.06)
 
 
+@pytest.mark.slow
 def test_canonical_configurations_of_a_small_system():
     """The fast part of what follows."""
     runs = [replace(FLUID, temperature=t) for t in (150.0, 200.0)]

@@ -246,6 +246,7 @@ def test_what_a_sampler_was_not_trained_for_is_refused(number, temperature, slab
         random_sampler().denoiser(surface_of(slab), number, temperature)
 
 
+@pytest.mark.slow
 def test_a_denoiser_moves_by_the_score():
     denoiser: AdatomDenoiser = random_sampler().denoiser(surface_of(mixed()), 8, 300.0)
     x = jnp.array([[1.0, 2.0, 1.5]])
