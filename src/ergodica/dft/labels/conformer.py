@@ -25,7 +25,7 @@ from ergodica.dft.gaussians.basis import DensityBasis
 from ergodica.dft.labels.fitting import FitMethod, Kept
 from ergodica.dft.labels.integrals import Integrals
 from ergodica.dft.labels.orbital_energies import energies_of_orbitals, semilocal_energies
-from ergodica.dft.labels.reference import kohn_sham_solver
+from ergodica.dft.labels.reference import kohn_sham_solver, solve
 from ergodica.dft.labels.second_order import SecondOrder, orbital_response, xc_curvature
 from ergodica.errors import InputError, WorkFailed
 from ergodica.system import Labels, System
@@ -173,7 +173,7 @@ def label_conformer(system: System, options: LabelOptions, seed: int = 0) -> Con
     """
     basis = DensityBasis.of(system.numbers)
     solver = kohn_sham_solver(system, "pbe", options.grid_level)
-    energy = float(solver.kernel())
+    energy = solve(solver)
     if not solver.converged:
         raise WorkFailed(f"{system.name}: the Kohn-Sham equations did not converge in {solver.max_cycle} cycles.")
     gradient = nuclear_gradient(solver)
@@ -212,9 +212,10 @@ def label_densities(
         fit: how densities are fitted.
         keep: what fits have exactly; None leaves them as they are.
     """
-    core, ends = solver.get_hcore(), (solver.make_rdm1(), solver.get_init_guess(key="minao"))
-    ground, start = (core + solver.get_veff(dm=matrix) for matrix in ends)
-    away = start - ground
+    ends = (solver.make_rdm1(), solver.get_init_guess(key="minao"))
+    mixed = integrals.orbital_moments[0] @ solver.mo_coeff
+    ground = (mixed * solver.mo_energy) @ mixed.T  # whose states the orbitals are
+    away = solver.get_hcore() + solver.get_veff(dm=ends[1]) - ground
     matrices = [ground + one.mixing * away + integrals.potential(one.coefficients) for one in perturbed]
     orbitals = [_occupied(matrix, integrals.orbital_moments[0], solver.mol.nelectron) for matrix in matrices]
     found = energies_of_orbitals(solver, orbitals)

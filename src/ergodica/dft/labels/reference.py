@@ -26,10 +26,12 @@ from ergodica.units import BOHR, HARTREE
 if TYPE_CHECKING:
     from ase import Atoms
 
-__all__ = ["ORBITALS", "KohnSham", "kohn_sham", "kohn_sham_solver"]
+__all__ = ["ORBITALS", "KohnSham", "kohn_sham", "kohn_sham_solver", "solve"]
 
 ORBITALS = "6-31g(2df,p)"
 """Basis of the orbitals."""
+KEPT, NEARLY = 250, 1e-7
+"""Orbital functions whose four-centre integrals PySCF keeps; energy to which larger molecules are first solved, Hartree."""
 
 
 @dataclass(frozen=True)
@@ -96,12 +98,29 @@ def kohn_sham_solver(system: System, xc: str = "pbe", grid_level: int = 3) -> An
     return solver
 
 
+def solve(solver: Any) -> float:
+    """Run a solver; energy, Hartree.
+
+    Where four-centre integrals are made anew in each cycle, it starts from the solution with a fitted Coulomb energy,
+    which takes half the time; the end is the same.
+
+    Args:
+        solver: PySCF's, not run yet.
+    """
+    start = None
+    if solver.mol.nao > KEPT:
+        fitted = solver.density_fit().set(conv_tol=NEARLY)
+        fitted.kernel()
+        start, solver.grids = fitted.make_rdm1(), fitted.grids
+    return float(solver.kernel(dm0=start))
+
+
 def kohn_sham(structure: System | Atoms, xc: str = "pbe", grid_level: int = 3) -> KohnSham:
     """Solve the Kohn-Sham equations of one molecule; arguments and errors are those of `kohn_sham_solver`."""
     system = as_system(structure)
     solver = kohn_sham_solver(system, xc, grid_level)
     molecule = solver.mol
-    energy = float(solver.kernel())
+    energy = solve(solver)
     matrix = solver.make_rdm1()
     gradient = solver.nuc_grad_method().set(grid_response=True).kernel()
     effective = solver.get_veff()
