@@ -62,7 +62,7 @@ def structures(draw):
     return System(np.full(count, 18), positions, cell, pbc)
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(structures(), st.booleans())
 def test_edges_are_the_hosts(system, loops):
     found, known, need = both([system], 4.0, loops=loops)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk, fcc111, molecule
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ergodica.calculators import Calculator
@@ -56,6 +56,7 @@ def assert_same(one: Prediction, other: Prediction, tolerance: float = 1e-12) ->
         np.testing.assert_allclose(one.stress, other.stress, rtol=0, atol=tolerance)
 
 
+@settings(max_examples=4)
 @given(order=st.permutations(range(len(zoo()))))
 def test_batched_is_single_in_any_order(potential, singles, order):
     images = zoo()

@@ -30,7 +30,7 @@ def silicon(repeat=1):
     return System.from_ase(atoms)
 
 
-@pytest.mark.parametrize("ensemble", ["nve", "npt"])
+@pytest.mark.parametrize("ensemble", ["nve", pytest.param("npt", marks=pytest.mark.slow)])
 def test_a_run_on_narrow_lists_is_the_run_on_wide_ones(monkeypatch, ensemble):
     systems = [silicon()]
     options = replace(HOT, ensemble=ensemble)

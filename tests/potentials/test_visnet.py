@@ -47,6 +47,7 @@ def test_perfect_crystal_has_a_smooth_stress_and_the_published_form_a_cusp():
         assert stress_jump(softening, 2e-5) == pytest.approx(ratio * stress_jump(softening, 2e-7), rel=0.05)
 
 
+@pytest.mark.slow
 def test_float32_agrees_with_float64():
     potential, systems = small_potential(**VISNETS[0]), [random_crystal(np.random.default_rng(4))]
     with jax.enable_x64(False):

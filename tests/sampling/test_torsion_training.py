@@ -85,6 +85,7 @@ def test_targets_at_no_noise_are_torques(molecules):
     assert float(errors.squared) < 0.01 * size
 
 
+@pytest.mark.slow
 def test_references_survive_their_file(molecules, tmp_path):
     _save(tmp_path / "one.safetensors", molecules[0])
     back = _load(tmp_path / "one.safetensors")
@@ -94,6 +95,7 @@ def test_references_survive_their_file(molecules, tmp_path):
     np.testing.assert_array_equal(back.torques, molecules[0].torques)
 
 
+@pytest.mark.slow
 def test_packed_states_are_those_that_were_drawn(molecules, tmp_path):
     pack(tmp_path / "states.npz", {0: molecules}, 32)
     names = [one.smiles for one in molecules]

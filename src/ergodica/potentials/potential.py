@@ -118,7 +118,7 @@ class Potential:
     def create(cls, config: ModelConfig, seed: int = 0, **parts: Any) -> Potential:
         """An untrained potential with random parameters; `parts` are the other fields."""
         keep_freed_memory()
-        params = config.build().init(jax.random.key(seed), *cls.smallest_input())
+        params = jax.jit(config.build().init)(jax.random.key(seed), *cls.smallest_input())
         return cls(config, jax.tree.map(np.asarray, params), **parts)
 
     @staticmethod

@@ -107,4 +107,5 @@ class AdatomDenoiser:
 def fresh_params(config: AdatomNetworkConfig, key: Array) -> Any:
     """Parameters with which the network answers with nothing."""
     surface = Surface(np.array([29]), np.zeros((1, 3), np.float32), 10 * np.eye(2, dtype=np.float32))  # type: ignore[arg-type]
-    return AdatomNetwork(config).init(key, surface, jnp.asarray(8), jnp.ones((1, 3)), jnp.zeros((1, 2 * RATES + 4)))
+    level = jnp.zeros((1, 2 * RATES + 4))
+    return jax.jit(AdatomNetwork(config).init)(key, surface, jnp.asarray(8), jnp.ones((1, 3)), level)

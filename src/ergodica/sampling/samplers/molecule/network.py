@@ -150,4 +150,5 @@ def fresh_internal(config: InternalNetworkConfig, space: Cylinder, key: Array, c
     seen = _seen(space, x, sigma)
     if chart is not None:
         seen = jnp.concatenate([seen, _near(chart, space, x, sigma)], axis=1)
-    return InternalNetwork(config, _outputs(config, space, chart)).init(key, seen, jnp.zeros((1, 2 * RATES)))
+    network = InternalNetwork(config, _outputs(config, space, chart))
+    return jax.jit(network.init)(key, seen, jnp.zeros((1, 2 * RATES)))

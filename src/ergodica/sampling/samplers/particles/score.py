@@ -80,4 +80,4 @@ def fresh_params(config: ParticleNetworkConfig, shape: tuple[int, ...], key: Arr
         jnp.zeros(square),
         jnp.zeros((1, 2 * RATES)),
     )
-    return ParticleNetwork(config).init(key, shown)
+    return jax.jit(ParticleNetwork(config).init)(key, shown)

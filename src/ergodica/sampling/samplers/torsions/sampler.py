@@ -55,7 +55,7 @@ def fresh_params(config: TorsionNetworkConfig, key: Array) -> Any:
     """Parameters that change nothing yet."""
     shapes = ((1, 2, EVEN), (1, 2, ODD), (1, 2, 2, PAIR_EVEN), (1, 2, 2, PAIR_ODD))
     even, odd, pair_even, pair_odd = (jnp.zeros(shape) for shape in shapes)
-    return TorsionNetwork(config).init(key, Seen(even, odd, pair_even, pair_odd, jnp.ones((1, 2), bool)))
+    return jax.jit(TorsionNetwork(config).init)(key, Seen(even, odd, pair_even, pair_odd, jnp.ones((1, 2), bool)))
 
 
 def save_sampler(path: str | Path, sampler: TorsionSampler) -> None:
