@@ -53,10 +53,15 @@ class Uncertainty:
     bounds: Bounds | None = None
 
     @property
-    def largest_force(self) -> float:
-        """On the worst atom, eV/Å: the bound of the error of its force, or the spread where there is no bound."""
+    def of_forces(self) -> Float[np.ndarray, " N"]:
+        """Of the force on each atom, eV/Å: the bound of its error, or the spread where there is no bound."""
         bound = None if self.bounds is None else self.bounds.forces
-        return float((self.forces if bound is None else bound).max())
+        return self.forces if bound is None else bound
+
+    @property
+    def largest_force(self) -> float:
+        """On the worst atom, eV/Å."""
+        return float(self.of_forces.max())
 
 
 def require_spread(potential: Potential) -> None:

@@ -377,6 +377,17 @@ def test_uncertain_frames_are_collected(ensemble, ethanol, tmp_path):
         simulate(ensemble, ethanol, options)
 
 
+def test_atoms_that_are_held_may_be_uncertain(ensemble, ethanol):
+    """They go nowhere."""
+    known = predict(ensemble, ethanol, uncertainty=True)[0].uncertainty.forces
+    held = System.from_ase(ethanol)
+    held = replace(held, fixed=known > np.median(known))
+    limit = 1.2 * np.median(known)
+    assert limit < known.max()
+    result = simulate(ensemble, held, steps=1, timestep=0.01, temperature=1.0, max_uncertainty=limit)
+    assert result.uncertain == 0
+
+
 def test_limit_for_a_single_model_is_one_sentence(potential, ethanol):
     with pytest.raises(InputError, match="single model and can't say how uncertain"):
         simulate(potential, ethanol, max_uncertainty=0.1)

@@ -80,6 +80,8 @@ def test_fixed_atoms_stay_where_they_are():
     np.testing.assert_array_equal(one.system.positions[held], slab.positions[held])
     np.testing.assert_allclose(one.system.positions, known.positions, atol=5e-3)
     assert one.system.labels.energy == pytest.approx(known.get_potential_energy(), abs=1e-4)
+    (rough,) = relax(EMT, slab, steps=2)
+    np.testing.assert_array_equal(rough.system.positions[held], slab.positions[held])  # in single precision, too
 
 
 def test_a_film_without_a_third_vector_comes_to_rest():

@@ -152,7 +152,9 @@ def _relaxed(potential: Potential, table: np.ndarray, arrival: Arrival, options:
     """The result for one structure."""
     walker, state = arrival.walker, arrival.walker.state
     start, count, steps = walker.start, len(walker), int(state.steps[0])
-    system = replace(start, positions=arrival.positions, cell=arrival.cell if options.cell else start.cell)
+    still = start.fixed[:, None] & (not options.cell)  # to the last bit, whatever the precision
+    positions = np.where(still, start.positions, arrival.positions)
+    system = replace(start, positions=positions, cell=arrival.cell if options.cell else start.cell)
     name, failure = start.name, walker.failure
     if not np.any(state.energies) and failure:  # the first answer was none
         return Relaxed(start.with_labels(Labels()), False, steps, float("nan"), _astray(name, steps, failure))

@@ -82,16 +82,17 @@ class UncertaintyWatch:
         except ErgodicaError as error:
             raise Astray(f"The model has no answer at step {frame.step}: {error}") from error
         known = found[0].uncertainty
-        if known.largest_force <= self.limit:
+        largest = float(known.of_forces[~bare.fixed].max(initial=0.0))  # who is held goes nowhere
+        if largest <= self.limit:
             return
         self.found += 1
         if self.path is not None:
             atoms = replace(frame, system=bare).to_ase()
-            atoms.info["uncertainty_eV_per_A"] = known.largest_force
+            atoms.info["uncertainty_eV_per_A"] = largest
             atoms.arrays["forces_std"] = known.forces
             append_atoms(self.path, atoms)
         if self.options.on_uncertain == "stop":
-            raise Astray(self._verdict(known.largest_force, frame.step))
+            raise Astray(self._verdict(largest, frame.step))
 
     def _verdict(self, value: float, step: int) -> str:
         kept = "" if self.path is None else f" '{self._trajectory}' holds the run, '{self.path}' the frame to label;"

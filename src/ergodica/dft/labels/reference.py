@@ -31,7 +31,7 @@ __all__ = ["ORBITALS", "KohnSham", "kohn_sham", "kohn_sham_solver", "solve"]
 ORBITALS = "6-31g(2df,p)"
 """Basis of the orbitals."""
 KEPT, NEARLY = 250, 1e-7
-"""Orbital functions whose four-centre integrals PySCF keeps; energy to which larger molecules are first solved, Hartree."""
+"""Orbitals whose four-centre integrals PySCF keeps; energy to which larger molecules are first solved, Hartree."""
 
 
 @dataclass(frozen=True)
