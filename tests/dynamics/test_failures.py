@@ -41,7 +41,7 @@ def argon(repeat=1):
 def frame(step):
     """A frame that costs no dynamics."""
     labels = Labels(energy=float(step), forces=np.zeros((4, 3)), stress=np.zeros((3, 3)))
-    return Frame(replace(argon(), labels=labels), np.zeros((4, 3)), step, 0.5 * step)
+    return Frame(replace(argon(), labels=labels, momenta=np.zeros((4, 3))), step, 0.5 * step)
 
 
 @contextmanager

@@ -7,6 +7,7 @@ import sys
 import time
 from dataclasses import replace
 
+import h5py
 import numpy as np
 import pytest
 from ase.build import bulk, fcc111, molecule
@@ -23,6 +24,7 @@ from ergodica.files import read_atoms, read_structures
 from ergodica.potentials import EnergyScale, Potential, ViSNetConfig
 from ergodica.potentials.combine import combine
 from ergodica.potentials.property import PropertyConfig
+from ergodica.properties.frames import read_frames
 from ergodica.system import System
 from ergodica.units import KB
 
@@ -115,15 +117,26 @@ def test_isotopes_move_with_their_own_masses(potential, tmp_path, suffix):
         replace(system, own_masses=np.ones(2))
 
 
-def test_velocities_of_a_file_are_kept_on_request(potential, ethanol, tmp_path):
-    path = tmp_path / "run.traj"
+@pytest.mark.parametrize("suffix", [".traj", ".h5"])
+def test_velocities_of_a_file_are_kept_on_request(potential, ethanol, tmp_path, suffix):
+    path = tmp_path / f"run{suffix}"
     simulate(potential, ethanol, ensemble="nve", temperature=500.0, steps=30, every=20, trajectory=path)
-    middle, end = read(path, ":")[1:]
+    middle, end = read_structures(path)[1:]
     rest = simulate(potential, middle, ensemble="nve", steps=10, velocities="keep").system
     np.testing.assert_allclose(rest.positions, end.positions, atol=1e-5)
-    np.testing.assert_allclose(rest.momenta, end.get_momenta(), atol=1e-4)
+    np.testing.assert_allclose(rest.momenta, end.momenta, atol=1e-4)
     with pytest.raises(InputError, match="holds no momenta to keep"):
         simulate(potential, ethanol, steps=1, velocities="keep")
+
+
+def test_a_trajectory_without_velocities_is_not_one_at_rest(potential, ethanol, tmp_path):
+    path = tmp_path / "run.h5"
+    simulate(potential, ethanol, steps=4, every=2, trajectory=path)
+    with h5py.File(path, "a") as file:  # as other programs leave them away
+        del file["velocities"]
+    assert not any(atoms.has("momenta") for atoms in read_atoms(path))
+    frames = read_frames(path)
+    assert frames.velocities is None and frames.mobile.all()
 
 
 def test_a_model_of_something_else_moves_nothing(ethanol):

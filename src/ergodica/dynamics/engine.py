@@ -288,7 +288,6 @@ class Engine:
             np.asarray(leaf, np.float64)
             for leaf in (motion.positions, motion.forces, motion.momenta, motion.cell, motion.energy, motion.virial)
         )
-        velocities = momenta / np.asarray(self._matter.masses, np.float64)[:, None] * FS
         found = []
         for k, (system, rows) in enumerate(zip(self.systems, self._rows(), strict=True)):
             cell = cells[k] if system.is_bulk else system.cell
@@ -300,7 +299,7 @@ class Engine:
                 level_of_theory=potential.info.level_of_theory if potential.info.level_of_theory != "unknown" else "",
             )
             now = replace(system, positions=positions[rows], cell=cell, labels=labels, momenta=momenta[rows])
-            found.append(Frame(now, velocities[rows], step, step * self.options.timestep))
+            found.append(Frame(now, step, step * self.options.timestep))
         return found
 
     def energy(self) -> float:

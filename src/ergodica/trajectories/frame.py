@@ -24,26 +24,26 @@ class Frame:
     """A structure on its way.
 
     Attributes:
-        system: with the model's energy, forces and stress.
-        velocities: [N, 3], Å/fs.
+        system: with the model's energy, forces and stress, and momenta where they are known.
         step: since the beginning of the run.
         time: the same, fs.
     """
 
     system: System
-    velocities: Float[np.ndarray, "N 3"]
     step: int
     time: float
 
     @property
-    def momenta(self) -> Float[np.ndarray, "N 3"]:
-        """In ASE's units."""
-        return self.system.masses[:, None] * self.velocities / FS
+    def velocities(self) -> Float[np.ndarray, "N 3"] | None:
+        """Å/fs."""
+        system = self.system
+        return system.momenta / system.masses[:, None] * FS if system.momenta.size else None
 
     def to_ase(self) -> Atoms:
-        """With momenta, and step and time_fs in `info`."""
+        """With momenta, where they are known, and step and time_fs in `info`."""
         atoms = self.system.to_ase()
-        atoms.set_momenta(self.momenta, apply_constraint=False)
+        if self.system.momenta.size:
+            atoms.set_momenta(self.system.momenta, apply_constraint=False)
         atoms.info.update(step=self.step, time_fs=self.time)
         return atoms
 

@@ -14,6 +14,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,7 @@ from jaxtyping import Float
 from ergodica.errors import InputError
 from ergodica.system import Labels, System
 from ergodica.trajectories.frame import Frame, require_length
-from ergodica.units import KJ_PER_MOL
+from ergodica.units import FS, KJ_PER_MOL
 
 if TYPE_CHECKING:
     import h5py
@@ -97,14 +98,14 @@ def _row(frame: Frame) -> dict[str, np.ndarray]:
     """What the file keeps of a frame."""
     system = frame.system
     turn = _standard(system)
-    kinetic = 0.5 * float((frame.momenta**2 / system.masses[:, None]).sum())
     row: dict[str, Any] = {
         "coordinates": np.float32(0.1 * system.positions @ turn),
-        "velocities": np.float32(100.0 * frame.velocities @ turn),
         "time": 1e-3 * frame.time,
         "step": np.int64(frame.step),
-        "kineticEnergy": kinetic / KJ_PER_MOL,
     }
+    if (velocities := frame.velocities) is not None:
+        row["velocities"] = np.float32(100.0 * velocities @ turn)
+        row["kineticEnergy"] = 0.5 * float((system.momenta**2 / system.masses[:, None]).sum()) / KJ_PER_MOL
     labels = system.labels
     if labels.energy is not None:
         row["potentialEnergy"] = labels.energy / KJ_PER_MOL
@@ -262,8 +263,10 @@ def read_hdf5(path: Path, index: slice = slice(None)) -> Iterator[Frame]:
                 numbers, positions, np.zeros((3, 3)) if cell is None else cell, periodic, labels=labels,
                 charge=charge, name=f"{path} frame {k}", info=info, fixed=fixed, own_masses=masses,
             )  # fmt: skip
-            velocities = row.get("velocities", np.zeros_like(positions))
-            yield Frame(system, 0.01 * np.asarray(velocities, float), step, time)
+            if "velocities" in row:
+                velocities = 0.01 * np.asarray(row["velocities"], float)
+                system = replace(system, momenta=system.masses[:, None] * velocities / FS)
+            yield Frame(system, step, time)
 
 
 _SERIES = ("coordinates", "velocities", "time", "step", "potentialEnergy", "forces", "stress", "cell_vectors",
