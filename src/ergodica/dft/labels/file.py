@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Self
@@ -66,15 +66,18 @@ class LabelFile:
 
     def __init__(self, path: str | Path, options: LabelOptions, overwrite: bool = False) -> None:
         self.path, self.keys = Path(path), set[str]()
-        kept = _rows(self.path, options) if self.path.exists() and not overwrite else {}
         fresh = self.path.with_name(f".{self.path.name}.part")
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._lock = _locked(self.path)
-            self._file = _created(fresh, options)
-            for key, row in kept.values():
-                self._write(key, row)
-            fresh.replace(self.path)
+            with ExitStack() as undo:
+                self._lock = undo.enter_context(_locked(self.path))  # first: others may have more to write
+                kept = _rows(self.path, options) if self.path.exists() and not overwrite else {}
+                undo.callback(fresh.unlink, missing_ok=True)
+                self._file = undo.enter_context(_created(fresh, options))
+                for key, row in kept.values():
+                    self._write(key, row)
+                fresh.replace(self.path)
+                undo.pop_all()
         except OSError as error:
             raise WorkFailed(f"Could not write '{path}' ({error}): free space or choose another folder.") from error
 
