@@ -8,9 +8,10 @@ import h5py
 import numpy as np
 import pytest
 
+from ergodica.dft.labels import file as labelfile
 from ergodica.dft.labels.conformer import LabelOptions
 from ergodica.dft.labels.file import LabelFile, read_labels
-from ergodica.errors import InputError
+from ergodica.errors import InputError, WorkFailed
 from tests.dft.toy import conformers
 
 
@@ -61,6 +62,42 @@ def test_two_writers_of_one_file_are_one_too_many(tmp_path) -> None:
     with LabelFile(path, options) as file:
         assert len(file.keys) == 1
     assert [one.name for one in tmp_path.iterdir()] == ["labels.h5"]
+
+
+def test_a_writer_reads_what_is_there_when_nobody_else_writes(tmp_path, monkeypatch) -> None:
+    """Else it would put back what another one, just done, has added to."""
+    path, one, other = tmp_path / "labels.h5", *conformers(2)
+    locked = labelfile._locked
+
+    def late(where):
+        monkeypatch.setattr(labelfile, "_locked", locked)
+        with LabelFile(path, LabelOptions()) as file:
+            file.append("1" * 40, other)
+        return locked(where)
+
+    with LabelFile(path, LabelOptions()) as file:
+        file.append("0" * 40, one)
+    monkeypatch.setattr(labelfile, "_locked", late)
+    with LabelFile(path, LabelOptions()) as file:
+        assert file.keys == {"0" * 40, "1" * 40}
+    assert len(read_labels(path)) == 2
+
+
+def test_what_can_not_be_gone_on_with_leaves_nothing_behind(tmp_path, monkeypatch) -> None:
+    path = tmp_path / "labels.h5"
+    with LabelFile(path, LabelOptions()) as file:
+        file.append("0" * 40, conformers(1)[0])
+    before = path.read_bytes()
+
+    def full(*_):
+        raise OSError("No space left on device")
+
+    with monkeypatch.context() as patch, pytest.raises(WorkFailed, match="free space"):
+        patch.setattr(LabelFile, "_write", full)
+        LabelFile(path, LabelOptions())
+    assert path.read_bytes() == before and not list(tmp_path.glob(".*.part"))
+    with LabelFile(path, LabelOptions()) as file:  # nor is it locked
+        assert file.keys == {"0" * 40}
 
 
 def test_a_file_that_is_cut_off_is_told_at_once(tmp_path) -> None:

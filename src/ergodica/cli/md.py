@@ -90,7 +90,8 @@ def md(  # noqa: PLR0913  one parameter an option
     compressibility
         Roughly that of the structure, 1/GPa; sets nothing but the pace of npt. Metals 0.01, water 0.45, liquid argon 2.
     max_uncertainty
-        Largest uncertainty of the force on an atom, eV/Å, of an ensemble: its spread or, when calibrated, its bound.
+        Largest uncertainty of the force on an atom that moves, eV/Å, of an ensemble: its spread or,
+        when calibrated, its bound.
     on_uncertain
         Beyond that stop (exit code 1), or go on and collect such frames; they are beside OUTPUT, in .uncertain.extxyz.
     """

@@ -128,7 +128,7 @@ class MDOptions:
         velocities: "draw" the first ones at the temperature, or "keep" those of the structure.
         seed: seed of velocities and noise.
         precision: floating-point numbers of the network.
-        max_uncertainty: largest uncertainty of the force on an atom, eV/Å, looked at in every frame of the trajectory:
+        max_uncertainty: largest uncertainty of the force on an atom that moves, eV/Å, in every frame of the trajectory:
             the bound of a calibrated model, else the spread of the ensemble's members. None looks at nothing.
         on_uncertain: what to do beyond it: "stop", or "collect" the frame and go on.
     """
