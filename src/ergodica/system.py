@@ -20,9 +20,12 @@ from ergodica.errors import InputError
 if TYPE_CHECKING:
     from ase import Atoms
 
-__all__ = ["Batch", "Labels", "Neighbors", "System", "as_system", "as_systems", "charge_of"]
+__all__ = ["Batch", "Labels", "Neighbors", "System", "as_system", "as_systems", "charge_of", "unpaired_electrons"]
 
 MAX_ATOMIC_NUMBER = 118
+
+UNPAIRED = {"spin": 0, "uhf": 0, "multiplicity": 1}
+"""What info may say of unpaired electrons, and by how much it says more."""
 
 SOURCE = ("teacher", "level_of_theory")
 """What files say of where labels come from."""
@@ -229,6 +232,23 @@ def charge_of(atoms: Atoms, name: str = "structure") -> float:
     if not np.isfinite(charge):
         raise InputError(f"{name}: the charge '{value}' is not a number.")
     return charge
+
+
+def unpaired_electrons(info: Mapping[str, Any], name: str = "structure") -> int | None:
+    """What `info` says of the number of unpaired electrons, as "spin", "uhf" or "multiplicity"; None: nothing.
+
+    Raises:
+        InputError: what it says is no whole number.
+    """
+    for key, more in UNPAIRED.items():
+        if key in info:
+            try:
+                if float(info[key]) == int(info[key]):
+                    return int(info[key]) - more
+            except (TypeError, ValueError):
+                pass
+            raise InputError(f"{name}: '{key}' of {info[key]!r} is no whole number.")
+    return None
 
 
 def _info_of(atoms: Atoms) -> dict[str, str | float]:

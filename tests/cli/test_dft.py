@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from ase import Atoms
@@ -10,6 +12,7 @@ from ase.io import read, write
 
 from ergodica.units import BOHR, HARTREE
 from tests.cli.conftest import is_one_sentence
+from tests.dft.toy import minimum
 
 
 def test_two_electrons_need_no_learning_and_forces_are_derivatives(ergodica):
@@ -41,11 +44,19 @@ def test_two_electrons_need_no_learning_and_forces_are_derivatives(ergodica):
         (Atoms("He", cell=[5, 5, 5], pbc=True), [], "periodic"),
         (molecule("CH4"), ["-f", "ofdft-water"], "holds C, an element that this functional was not trained on"),
         (molecule("H2"), ["-f", "ofdft-water"], "use --force"),
-        (Atoms("OH2", molecule("H2O").positions, info={"charge": 2}), ["-f", "ofdft-water"], "has a charge of +2"),
+        (
+            Atoms("OH2", molecule("H2O").positions, info={"charge": 2}),
+            ["-f", "ofdft-water"],
+            "is H2O 2+, but this functional was trained on H2O",
+        ),
         (Atoms("He", info={"charge": np.nan}), [], "charge"),
         (molecule("H2O"), ["-f", "ofdft-water", "--xc", "lda"], "leave --xc out"),
         (molecule("H2"), ["-f", "tf", "--start", "model"], "Only a learned functional"),
         (Atoms("He"), ["--functional", "b3lyp"], "no functional 'b3lyp'"),
+        (Atoms("O2", [[0, 0, 0], [0, 0, 1.2]], info={"multiplicity": 3}), [], "said to have 2 unpaired electrons"),
+        (Atoms("He", info={"spin": "up"}), [], "'spin' of 'up' is no whole number"),
+        (Atoms("He"), ["--steps", "0"], "one step or more"),
+        (Atoms("He"), ["--tolerance", "nan"], "tolerance"),
     ],
 )
 def test_molecules_that_are_refused(ergodica, atoms, options, hint):
@@ -95,3 +106,45 @@ def test_kohn_sham_beside_it(ergodica):
     answer = ergodica("dft", "ks", "h2.xyz", "--json", model=False)
     assert answer.code == 0 and answer.json["energy_Ha"] == pytest.approx(-1.1646, abs=1e-3)
     assert sum(answer.json["terms_Ha"].values()) == pytest.approx(answer.json["energy_Ha"], abs=1e-7)
+
+
+def _stopping(after, real):
+    """The same generator, until Ctrl-C."""
+
+    def stopped(*arguments):
+        for count, found in enumerate(real(*arguments)):
+            if count == after:
+                raise KeyboardInterrupt
+            yield found
+
+    return stopped
+
+
+def test_what_was_minimised_before_ctrl_c_is_kept(ergodica, monkeypatch):
+    from ergodica.dft import run
+
+    monkeypatch.setattr(run, "iter_minimized", _stopping(2, run.iter_minimized))
+    write("helium.xyz", [Atoms("He")] * 3, format="extxyz")
+    answer = ergodica("dft", "minimize", "helium.xyz", "-f", "vw", "--json", "-o", "out.xyz", model=False)
+    assert answer.code == 130 and "2 of 3 converged" in answer.err
+    assert [one["index"] for one in answer.json] == [0, 1]
+    assert [atoms.get_potential_energy() for atoms in read("out.xyz", ":")] == pytest.approx(
+        [HARTREE * one["energy_Ha"] for one in answer.json]
+    )
+
+
+def test_a_scan_keeps_what_is_known_and_says_what_is_extrapolated(ergodica, monkeypatch):
+    from ergodica.dft import run
+
+    def first(systems, options):
+        yield 0, minimum(systems[0], -150.0, extrapolated=options.force)
+        raise KeyboardInterrupt
+
+    write("peroxide.xyz", molecule("H2O2"), format="extxyz")
+    options = ("--dihedral", "2", "0", "1", "3", "--points", "2", "-f", "ofdft-water")
+    refused = ergodica("dft", "scan", "peroxide.xyz", *options, model=False)
+    assert refused.code == 2 and "is H2O2, but this functional was trained on H2O" in refused.err
+    monkeypatch.setattr(run, "iter_minimized", first)
+    answer = ergodica("dft", "scan", "peroxide.xyz", *options, "--force", "--json", "-o", "scan.png", model=False)
+    assert answer.code == 130 and len(answer.json) == 1 and answer.json[0]["extrapolated"]
+    assert Path("scan.png").read_bytes().startswith(b"\x89PNG")

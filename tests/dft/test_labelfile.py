@@ -139,3 +139,35 @@ def test_other_files_are_refused(tmp_path) -> None:
         LabelOptions(weakest=1.0)
     with pytest.raises(InputError, match="none of level 20"):
         LabelOptions(grid_level=20)
+
+
+def test_conformers_are_read_in_the_order_in_which_they_were_given(tmp_path) -> None:
+    """Whichever worker is done first, and whatever is added later."""
+    path, three = tmp_path / "labels.h5", conformers(3)
+    keys = [f"{number:040d}" for number in range(3)]
+    with LabelFile(path, LabelOptions(), order=[keys[2], keys[0]]) as file:
+        file.append(keys[0], three[0])
+        assert [one.energy for one in read_labels(path)] == [pytest.approx(three[0].energy)]
+        file.append(keys[2], three[2])
+    with LabelFile(path, LabelOptions(), order=[keys[1], keys[0]]) as file:
+        file.append(keys[1], three[1])
+    found = read_labels(path)
+    assert [one.energy for one in found] == pytest.approx([three[number].energy for number in (2, 0, 1)])
+    assert [one.system.name for one in read_labels(path, slice(1, None))] == [one.system.name for one in found[1:]]
+
+
+def test_second_derivatives_are_left_where_they_are_if_nobody_wants_them(tmp_path) -> None:
+    path = tmp_path / "labels.h5"
+    with LabelFile(path, LabelOptions()) as file:
+        file.append("0" * 40, conformers(1)[0])
+    assert read_labels(path)[0].second is not None and read_labels(path, second=False)[0].second is None
+
+
+def test_a_link_to_a_file_stays_one(tmp_path) -> None:
+    (tmp_path / "disk").mkdir()
+    link = tmp_path / "labels.h5"
+    link.symlink_to(tmp_path / "disk" / "labels.h5")
+    for _ in range(2):
+        with LabelFile(link, LabelOptions()) as file:
+            file.append(f"{len(file.keys):040d}", conformers(1)[0])
+    assert link.is_symlink() and len(read_labels(tmp_path / "disk" / "labels.h5")) == 2

@@ -189,8 +189,13 @@ def test_strangers_are_refused(functional: LearnedFunctional) -> None:
     assert functional.is_strange(of(1, 1), force=True)
     with pytest.raises(InputError, match="is H2, but this functional was trained on H2O: use --force"):
         functional.is_strange(of(1, 1))
+    ions = replace(functional, config=replace(functional.config, formulas=("HO-", "H3O+")))
+    assert not ions.is_strange(replace(of(1, 8), charge=-1)) and not ions.is_strange(replace(of(8, 1, 1, 1), charge=1))
+    assert ions.is_strange(of(1, 8, 1), force=True) and ions.is_strange(replace(of(1, 8), charge=1), force=True)
+    with pytest.raises(InputError, match=r"is H2O 2\+, but .* was trained on HO-, H3O\+"):
+        ions.is_strange(replace(of(1, 8, 1), charge=2))
     general = replace(functional, config=replace(functional.config, formulas=()))
-    assert not general.is_strange(of(1, 1))
+    assert not general.is_strange(of(1, 1)) and general.is_strange(replace(of(1, 8), charge=-1), force=True)
     for one in (functional, general):
         with pytest.raises(InputError, match="holds C, an element"):
             one.is_strange(of(6, 8), force=True)

@@ -7,10 +7,13 @@ import pytest
 from ase import Atoms
 from ase.build import molecule
 
+from ergodica.dft import scan
 from ergodica.dft.calculator import OrbitalFreeCalculator
 from ergodica.dft.scan import plot_scan, turned
 from ergodica.errors import InputError, WorkFailed
+from ergodica.pictures import write_picture
 from ergodica.system import System
+from ergodica.units import HARTREE, KCAL_PER_MOL
 
 
 def test_one_side_turns() -> None:
@@ -43,13 +46,19 @@ def test_what_can_not_be_turned_is_told() -> None:
         turned(acetylene, (3, 0, 1, 2), 3)
 
 
-def test_a_scan_is_drawn(tmp_path) -> None:
-    records = [
-        {"angle_degrees": 90.0 * k, "energy_Ha": -1.0 + 0.01 * k, "converged": True, "reference_Ha": None}
-        for k in range(3)
-    ]
+def test_a_scan_is_drawn_and_what_did_not_converge_is_no_part_of_the_line(tmp_path, monkeypatch) -> None:
+    known = {"reference_Ha": -1.0, "reference_converged": True, "extrapolated": True}
+    records = [{"angle_degrees": 90.0 * k, "energy_Ha": -1.0 + 0.01 * k, "converged": k > 0, **known} for k in range(3)]
+    drawn = []
+    monkeypatch.setattr(scan, "write_picture", lambda path, figure: drawn.append(figure) or write_picture(path, figure))
     plot_scan(tmp_path / "scan.png", records)
     assert (tmp_path / "scan.png").read_bytes().startswith(b"\x89PNG")
+    (axes,) = drawn[0].axes
+    kohn_sham, _, good, lost = axes.lines
+    step = 0.01 * HARTREE / KCAL_PER_MOL
+    np.testing.assert_allclose(good.get_ydata(), [np.nan, 0.0, step], atol=1e-9)
+    np.testing.assert_allclose(lost.get_ydata(), [-step], atol=1e-9)  # below zero: not what the others are measured by
+    assert len(kohn_sham.get_ydata()) == 3 and "extrapolated" in axes.get_title()
 
 
 @pytest.mark.slow

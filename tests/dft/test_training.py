@@ -190,6 +190,8 @@ def test_training_goes_on_from_a_functional(tmp_path) -> None:
     assert kept.config.formulas == ("H2",) and second.functional.config.formulas == ()
     with pytest.raises(InputError, match="was not trained on O"):
         FunctionalTask(going_on, conformers(1, 4, (1, 8)), conformers(1))
+    with pytest.raises(InputError, match='set target = "T_S\\+E_XC"'):
+        FunctionalTask(replace(going_on, target="T_S"), conformers(3), conformers(1))
 
 
 @pytest.mark.slow

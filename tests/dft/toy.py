@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import jax
 import numpy as np
 
@@ -10,6 +12,7 @@ from ergodica.dft.gaussians.integrals import charges
 from ergodica.dft.labels.conformer import Conformer, DensityLabels
 from ergodica.dft.labels.second_order import SecondOrder
 from ergodica.dft.molecule import make_molecule
+from ergodica.dft.run import OrbitalFree
 from ergodica.dft.start import atomic_start
 from ergodica.system import Labels, System
 from ergodica.units import BOHR, HARTREE
@@ -50,3 +53,13 @@ def _conformer(random: np.random.Generator, basis: DensityBasis, labels: int) ->
     energy = Labels(float(densities.kinetic[0]) * HARTREE, np.zeros((2, 3)))
     second = SecondOrder(inverse @ inverse, np.zeros_like(inverse))
     return Conformer(System(np.array(basis.numbers), positions, labels=energy), np.zeros(3), densities, second)
+
+
+def minimum(system: System, energy: float, converged: bool = True, extrapolated: bool = False) -> OrbitalFree:
+    """What a minimisation might have found: an energy (Hartree), no forces, no density, no moments."""
+    labels, nothing = (
+        Labels(energy * HARTREE, np.zeros((len(system), 3))),
+        np.zeros(DensityBasis.of(system.numbers).size),
+    )
+    found = replace(system, labels=labels), nothing, energy, {"kinetic+xc": energy}, converged, 3
+    return OrbitalFree(*found, 0.0, 0.0, np.zeros(3), np.zeros((3, 3)), extrapolated)

@@ -188,7 +188,8 @@ def _make_app() -> App:
     dft = App(name="dft", help="Orbital-free density functional theory, and Kohn-Sham's beside it.")
     dft.help_prologue = f"Example: {DFT['minimize'][1]}"
     for verb, (line, example) in DFT.items():
-        dft.command(f"ergodica.cli.dft:{verb}", name=verb, help=line, help_prologue=f"Example: {example}")
+        module = "dft_labels" if verb in ("labels", "evaluate") else "dft"
+        dft.command(f"ergodica.cli.{module}:{verb}", name=verb, help=line, help_prologue=f"Example: {example}")
     root.command(dft)
     return root
 

@@ -1,10 +1,10 @@
-"""`ergodica dft`: orbital-free densities of molecules, and Kohn-Sham's beside them."""
+"""`ergodica dft minimize`, `scan` and `ks`: orbital-free densities of molecules, and Kohn-Sham's beside them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
@@ -17,17 +17,13 @@ from ergodica.cli.output import emit, progress, say
 from ergodica.errors import InputError
 
 if TYPE_CHECKING:
+    from ergodica.dft.functionals import Functional
     from ergodica.dft.labels.reference import KohnSham
-    from ergodica.dft.run import OrbitalFree
+    from ergodica.dft.run import DensityOptions, OrbitalFree
     from ergodica.system import System
 
-__all__ = ["evaluate", "ks", "labels", "minimize", "scan"]
+__all__ = ["ks", "minimize", "scan"]
 
-UNITS = {
-    "energy_mae": "_kcal_per_mol", "energy_max": "_kcal_per_mol", "relative_energy_mae": "_kcal_per_mol",
-    "mean_predictor_mae": "_kcal_per_mol", "forces_mae": "_kcal_per_mol_A", "forces_rms": "_kcal_per_mol_A",
-    "density_l1": "_electrons", "dipole_error": "_D", "dipole_floor": "_D",
-}  # fmt: skip
 MARKS = ("converged", "extrapolated")
 """What is said in a file of a structure that can't be trusted."""
 COLUMNS = ("file", "index", "formula", "converged", "iterations", "energy / Ha", "gradient norm", "Kohn-Sham / Ha")
@@ -61,21 +57,6 @@ class Wanted:
     """The lowest curvature of the energy, which is negative at a saddle."""
 
 
-@Parameter(name="*")
-@dataclass(frozen=True)
-class Fitting:
-    """From orbitals to densities in the basis."""
-
-    fit: Literal["stacked", "coulomb", "coulomb+external", "overlap"] = "stacked"
-    """How densities are fitted."""
-
-    keep: Literal["electrons", "dipole"] = "dipole"
-    """What fitted densities have exactly: the number of electrons, or that and the dipole moment."""
-
-    curvature: bool = True
-    """Label second derivatives of the ground state, too; they make the file ten times as large."""
-
-
 def minimize(
     *files: str,
     functional: Annotated[str, Parameter(alias="-f")] = "tf+vw/9",
@@ -107,14 +88,7 @@ def minimize(
     items = read_items(files)
     from ergodica.dft.functionals import KINETIC
     from ergodica.dft.minimize import MinimizeOptions
-    from ergodica.dft.run import (
-        DensityOptions,
-        atomic_charges,
-        check_system,
-        electrons_of,
-        minimize_density,
-        softest_direction,
-    )
+    from ergodica.dft.run import DensityOptions, iter_minimized
 
     if xc is not None and functional not in KINETIC:
         raise InputError(f"'{functional}' brings its own exchange and correlation: leave --xc out.")
@@ -123,75 +97,12 @@ def minimize(
     )
     if wanted.reference:
         require("pyscf", "dft")
-    for item in items:  # bad input is told before anything is computed
-        electrons_of(item.system)
-        check_system(options, item.system)
-    with progress(common) as bar:
-        task = bar.add_task("minimising", total=len(items))
-        systems = [item.system for item in items]
-        found = minimize_density(systems, options, lambda done: bar.update(task, completed=done))
-    solved = [_solve(item) if wanted.reference else None for item in items]
-    records = [_record(item, one, other) for item, one, other in zip(items, found, solved, strict=True)]
-    for record, one in zip(records, found, strict=True):
-        if wanted.charges:
-            record["charges_e"] = atomic_charges(one)
-        if wanted.stability:
-            softest = softest_direction(one, options)
-            known = softest.residual < abs(softest.relative)
-            record["lowest_curvature_Ha"] = float(softest.hartree) if known else None
-    _finish(common, records, found)
-    lost = sum(not one.converged for one in found)
-    say(common, f"{options.name}: {len(found) - lost} of {len(found)} converged")
-    return FAILED if lost + _unsolved(common, solved) else DONE
-
-
-def evaluate(
-    labels: Path,
-    /,
-    *,
-    functional: Annotated[str, Parameter(alias="-f")],
-    start: Literal["model", "sad", "minao"] | None = None,
-    steps: int = 1000,
-    force: Flag = False,
-    common: Shared = SHARED,
-) -> int:
-    """Errors of a functional on labelled molecules after minimisation; exit code 1 if one did not converge.
-
-    With -o a copy of the functional is written that has these errors on its card.
-
-    Parameters
-    ----------
-    labels
-        File written by 'ergodica dft labels'.
-    functional
-        A classical functional, or the name or file of a learned one.
-    start
-        Density to begin with.
-    steps
-        Evaluations of the energy after which to give up.
-    force
-        Try molecules of compositions that the functional was not trained on.
-    """
-    common.start()
-    from ergodica.dft.evaluation import evaluate_functional
-    from ergodica.dft.labels.file import read_labels
-    from ergodica.dft.learned.functional import load_functional, save_functional
-    from ergodica.dft.minimize import MinimizeOptions
-    from ergodica.dft.run import DensityOptions
-
-    conformers = read_labels(labels)
-    if common.output is not None:
-        learned, info = load_functional(functional)  # before anything is computed
-    options = DensityOptions(functional, start=start, minimize=MinimizeOptions(steps=steps), force=force)
-    with progress(common) as bar:
-        task = bar.add_task("minimising", total=len(conformers))
-        found = evaluate_functional(conformers, options, lambda done: bar.update(task, completed=done))
-    record = {f"{key}{UNITS.get(key, '')}": value for key, value in asdict(found).items()}
-    if common.output is not None:
-        named = {f"test_{key}": value for key, value in record.items()}
-        save_functional(common.output, learned, replace(info, errors={**info.errors, **named}))
-    emit(common, record, ("", "errors"), list(record.items()))
-    return DONE if found.converged == 1 else FAILED
+    learned, solved = options.load(), _Solved(common, items)
+    minima = iter_minimized([item.system for item in items], options, learned)
+    with solved.telling("minimising", options.name):
+        for number, one in minima:
+            solved.add(number, one, _record(items[number], one, wanted, options, learned))
+    return solved.code
 
 
 def scan(
@@ -224,7 +135,7 @@ def scan(
     """
     common.start(kind="picture")
     items = read_items([file])
-    from ergodica.dft.run import DensityOptions, minimize_density
+    from ergodica.dft.run import DensityOptions, iter_minimized
     from ergodica.dft.scan import turned
 
     if len(items) > 1:
@@ -232,25 +143,21 @@ def scan(
     angles, systems = turned(items[0].system, dihedral, points)
     if reference:
         require("pyscf", "dft")
-    found = minimize_density(systems, DensityOptions(functional, force=force))
-    others = [_solve(Item(file, 0, system)) if reference else None for system in systems]
-    records = [
-        {
-            "angle_degrees": angle,
-            "energy_Ha": one.energy,
-            "converged": one.converged,
-            "reference_Ha": None if other is None else other.energy,
-            "reference_converged": None if other is None else other.converged,
-        }
-        for angle, one, other in zip(angles, found, others, strict=True)
-    ]
-    if common.output is not None:
-        from ergodica.dft.scan import plot_scan
-
-        plot_scan(common.output, records)
-    columns = ("angle / degrees", "energy / Ha", "converged", "Kohn-Sham / Ha")
-    emit(common, records, columns, [list(record.values())[: len(columns)] for record in records])
-    return FAILED if _unsolved(common, others) or not all(one.converged for one in found) else DONE
+    minima, records = iter_minimized(systems, DensityOptions(functional, force=force)), {}
+    try:
+        with progress(common) as bar:
+            task = bar.add_task("turning", total=points)
+            for number, one in minima:
+                other = _solve(systems[number]) if reference else None
+                records[number] = _scanned(angles[number], one, other)
+                bar.advance(task)
+    finally:  # what is known stays known when the rest is given up
+        _draw(common, [records[number] for number in sorted(records)])
+    return (
+        DONE
+        if all(one["converged"] and one["reference_converged"] in (True, None) for one in records.values())
+        else FAILED
+    )
 
 
 def ks(*files: str, common: Shared = SHARED) -> int:
@@ -267,88 +174,68 @@ def ks(*files: str, common: Shared = SHARED) -> int:
 
     for item in items:  # bad input is told before anything is computed
         electrons_of(item.system)
-    solved = []
-    with progress(common) as bar:
-        task = bar.add_task("Kohn-Sham", total=len(items))
-        for item in items:
-            solved.append(_solve(item))
-            bar.advance(task)
-    records = [
-        {**item.head, "iterations": one.cycles, **_solution(one)} for item, one in zip(items, solved, strict=True)
-    ]
-    _finish(common, records, solved)
-    return DONE if all(one.converged for one in solved) else FAILED
+    solved = _Solved(common, items)
+    with solved.telling("solving", "Kohn-Sham"):
+        for number, item in enumerate(items):
+            one = _solve(item.system)
+            solved.add(number, one, {**item.head, "iterations": one.cycles, **_solution(one)})
+    return solved.code
 
 
-def labels(
-    *files: str,
-    count: int = 20,
-    weakest: float = 0.005,
-    strongest: float = 0.1,
-    mixing: float = 0.4,
-    fitting: Fitting = Fitting(),
-    grid_level: int = 2,
-    workers: int = 1,
-    common: Shared = SHARED,
-) -> int:
-    """Label densities for training; needs pyscf. Every molecule is on disk at once; a killed command is repeated.
+@dataclass
+class _Solved:
+    """Molecules that are solved one after another; written and printed when all are, or when the rest is given up."""
 
-    Parameters
-    ----------
-    files
-        Molecules in anything ASE reads; - is stdin (extxyz).
-    count
-        Densities of a molecule beside its ground state, each from one diagonalisation.
-    weakest
-        Least standard deviation of the random potentials' coefficients, Hartree; they grow geometrically.
-    strongest
-        The largest.
-    mixing
-        Largest share of the potential of superposed atoms in every second one.
-    grid_level
-        Of PySCF's grid.
-    workers
-        Local processes, each with one thread; 0 computes in this one.
-    """
-    common = common.with_default_output(Path("labels.h5"))
-    assert common.output is not None
-    common.start(check_output=False)
-    items = read_items(files)
-    from ergodica.dft.labels.conformer import LabelOptions
-    from ergodica.dft.labels.many import label_conformers
+    common: Shared
+    items: Sequence[Item]
+    found: dict[int, tuple[KohnSham | OrbitalFree, dict[str, Any]]] = field(default_factory=dict)
 
-    options = LabelOptions(
-        count, weakest, strongest, mixing, fitting.fit, grid_level, common.seed, fitting.keep, fitting.curvature
-    )
-    with progress(common) as bar:
-        task = bar.add_task("labelling", total=len(items))
-        found = label_conformers(
-            [item.system for item in items],
-            common.output,
-            options,
-            workers,
-            lambda: bar.advance(task),
-            overwrite=common.overwrite,
-        )
-    for error in found.errors:
-        say(common, error)
-    record = {"path": str(common.output), **asdict(found)}
-    emit(common, record, ("", "labels"), [(key, str(value)) for key, value in record.items()])
-    return FAILED if found.errors else DONE
+    @contextmanager
+    def telling(self, verb: str, method: str) -> Iterator[None]:
+        """Show how many are done while the block adds them, and the results at its end, however it ends."""
+        try:
+            with progress(self.common) as bar:
+                task = bar.add_task(verb, total=len(self.items))
+                self._advance = lambda: bar.advance(task)
+                yield
+        finally:
+            if self.found:
+                self._finish()
+            good = sum(one.converged for one, _ in self.found.values())
+            say(self.common, f"{method}: {good} of {len(self.items)} converged")
+
+    def add(self, number: int, one: KohnSham | OrbitalFree, record: dict[str, Any]) -> None:
+        """A molecule is solved."""
+        self.found[number] = one, record
+        self._advance()
+
+    @property
+    def code(self) -> int:
+        """Whether everything converged, as an exit code."""
+        return DONE if all(map(_converged, (record for _, record in self.found.values()))) else FAILED
+
+    def _finish(self) -> None:
+        """Write the structures with their energies and forces, and print what was found."""
+        done = [self.found[number] for number in sorted(self.found)]
+        if self.common.output is not None:
+            from ergodica.files import write_structures
+
+            write_structures(self.common.output, [_marked(one) for one, _ in done])
+        keys = ("file", "index", "formula", "converged", "iterations", "energy_Ha", "gradient_norm")
+        records = [record for _, record in done]
+        rows = [[*(one.get(key) for key in keys), (one.get("reference") or {}).get("energy_Ha")] for one in records]
+        emit(self.common, records if len(self.items) > 1 else records[0], COLUMNS, rows)
 
 
-def _solve(item: Item) -> KohnSham:
+def _converged(record: dict[str, Any]) -> bool:
+    """A molecule, and its Kohn-Sham solution where there is one."""
+    return bool(record["converged"] and (record.get("reference") or record)["converged"])
+
+
+def _solve(system: System) -> KohnSham:
     from ergodica.dft.labels.reference import kohn_sham
 
-    return kohn_sham(item.system)
-
-
-def _unsolved(common: Shared, solved: Sequence[KohnSham | None]) -> int:
-    """How many Kohn-Sham solutions did not converge; says so."""
-    count = sum(one is not None and not one.converged for one in solved)
-    if count:
-        say(common, f"Kohn-Sham: {count} of {len(solved)} did not converge")
-    return count
+    return kohn_sham(system)
 
 
 def _marked(one: KohnSham | OrbitalFree) -> System:
@@ -373,8 +260,13 @@ def _solution(one: KohnSham | OrbitalFree) -> dict[str, Any]:
     }
 
 
-def _record(item: Item, one: OrbitalFree, other: KohnSham | None) -> dict[str, Any]:
-    return {
+def _record(
+    item: Item, one: OrbitalFree, wanted: Wanted, options: DensityOptions, functional: Functional
+) -> dict[str, Any]:
+    """What is found of a molecule, and what is wanted beside."""
+    from ergodica.dft.run import atomic_charges, softest_direction
+
+    record = {
         **item.head,
         **_solution(one),
         "quadrupole_D_A": one.quadrupole,
@@ -382,18 +274,38 @@ def _record(item: Item, one: OrbitalFree, other: KohnSham | None) -> dict[str, A
         "electron_count_error": one.electron_count_error,
         "gradient_norm": one.gradient_norm,
         "extrapolated": one.extrapolated,
-        "reference": None
-        if other is None
-        else _solution(other) | {"density_error_electrons": other.density_error(one.coefficients)},
+        "reference": None,
+    }
+    if wanted.reference:
+        other = _solve(item.system)
+        record["reference"] = _solution(other) | {"density_error_electrons": other.density_error(one.coefficients)}
+    if wanted.charges:
+        record["charges_e"] = atomic_charges(one)
+    if wanted.stability:
+        softest = softest_direction(one, options, functional)
+        known = softest.residual < abs(softest.relative)
+        record["lowest_curvature_Ha"] = float(softest.hartree) if known else None
+    return record
+
+
+def _scanned(angle: float, one: OrbitalFree, other: KohnSham | None) -> dict[str, Any]:
+    return {
+        "angle_degrees": angle,
+        "energy_Ha": one.energy,
+        "converged": one.converged,
+        "reference_Ha": None if other is None else other.energy,
+        "reference_converged": None if other is None else other.converged,
+        "extrapolated": one.extrapolated,
     }
 
 
-def _finish(common: Shared, records: Sequence[dict[str, Any]], found: Sequence[KohnSham | OrbitalFree]) -> None:
-    """Write the structures with their energies and forces, and print what was found."""
+def _draw(common: Shared, records: list[dict[str, Any]]) -> None:
+    """Picture and table of a scan."""
+    if not records:
+        return
     if common.output is not None:
-        from ergodica.files import write_structures
+        from ergodica.dft.scan import plot_scan
 
-        write_structures(common.output, [_marked(one) for one in found])
-    keys = ("file", "index", "formula", "converged", "iterations", "energy_Ha", "gradient_norm")
-    rows = [[*(one.get(key) for key in keys), (one.get("reference") or {}).get("energy_Ha")] for one in records]
-    emit(common, list(records) if len(records) > 1 else records[0], COLUMNS, rows)
+        plot_scan(common.output, records)
+    columns = ("angle / degrees", "energy / Ha", "converged", "Kohn-Sham / Ha")
+    emit(common, records, columns, [list(record.values())[: len(columns)] for record in records])

@@ -10,15 +10,13 @@ from ase.calculators.calculator import Calculator, all_changes
 
 from ergodica._extras import require
 from ergodica.errors import InputError, WorkFailed
+from ergodica.system import unpaired_electrons
 from ergodica.units import BOHR, HARTREE
 
 if TYPE_CHECKING:
     from ase import Atoms
 
 __all__ = ["PySCF"]
-
-UNPAIRED = {"spin": 0, "uhf": 0, "multiplicity": 1}
-"""What a structure's info may say of its unpaired electrons, and by how much it says more."""
 
 
 class PySCF(Calculator):
@@ -29,7 +27,7 @@ class PySCF(Calculator):
     Args:
         xc: functional, in PySCF's spelling.
         basis: basis set.
-        spin: unpaired electrons; when None what the structure's info says (`UNPAIRED`), else 0 or 1 by their number.
+        spin: unpaired electrons; when None what `unpaired_electrons` finds in the info, else 0 or 1 by their number.
         max_cycle: iterations after which a structure counts as failed.
 
     Raises:
@@ -66,8 +64,8 @@ class PySCF(Calculator):
         from pyscf import dft, gto
 
         charge = int(atoms.info.get("charge", 0))
-        known = [int(atoms.info[key]) - less for key, less in UNPAIRED.items() if key in atoms.info]
-        spin = self.spin if self.spin is not None else [*known, (int(atoms.numbers.sum()) - charge) % 2][0]
+        spin = self.spin if self.spin is not None else unpaired_electrons(atoms.info)
+        spin = (int(atoms.numbers.sum()) - charge) % 2 if spin is None else spin
         molecule = gto.M(
             atom=list(zip(atoms.get_chemical_symbols(), atoms.positions, strict=True)),
             unit="Angstrom",

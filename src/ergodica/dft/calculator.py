@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from ase.calculators.calculator import Calculator, all_changes
 from ase.units import Debye
 
-from ergodica.dft.run import DensityOptions, minimize_density
+from ergodica.dft.run import DensityOptions, iter_minimized
 from ergodica.errors import WorkFailed
 from ergodica.system import System
 
@@ -36,6 +36,7 @@ class OrbitalFreeCalculator(Calculator):
     def __init__(self, functional: str = "ofdft-water", **options: Any) -> None:
         super().__init__()
         self.options = DensityOptions(functional, **options)
+        self.functional = self.options.load()
 
     def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
         """What differs from the last calculation; unlike ASE's own test this sees `info["charge"]`."""
@@ -53,7 +54,7 @@ class OrbitalFreeCalculator(Calculator):
         """Minimise the density; called by ASE."""
         super().calculate(atoms, properties, system_changes)
         assert self.atoms is not None
-        found = minimize_density(System.from_ase(self.atoms), self.options)[0]
+        ((_, found),) = iter_minimized(System.from_ase(self.atoms), self.options, self.functional)
         if not found.converged:
             raise WorkFailed(
                 f"The density of {found.system.name} did not converge in {found.iterations} steps "

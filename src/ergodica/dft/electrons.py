@@ -6,7 +6,7 @@ import numpy as np
 
 from ergodica.elements import SYMBOLS
 from ergodica.errors import InputError
-from ergodica.system import System
+from ergodica.system import System, unpaired_electrons
 
 __all__ = ["electrons_of"]
 
@@ -18,8 +18,8 @@ def electrons_of(system: System) -> int:
     """Electrons of a closed-shell molecule.
 
     Raises:
-        InputError: it is periodic, has a fractional charge, no electrons or an odd number of them, or atoms on top of
-            each other.
+        InputError: it is periodic, has a fractional charge, no electrons, an odd number of them or, as its info says,
+            unpaired ones, or atoms on top of each other.
     """
     if system.pbc.any():
         raise InputError(f"{system.name} is periodic: orbital-free DFT here is for molecules; set pbc to F.")
@@ -30,6 +30,11 @@ def electrons_of(system: System) -> int:
         raise InputError(
             f"{system.name} has {electrons} electrons: only closed shells are possible, with an even number; "
             "check the atoms and the charge."
+        )
+    unpaired = unpaired_electrons(system.info, system.name)
+    if unpaired:
+        raise InputError(
+            f"{system.name} is said to have {unpaired} unpaired electrons: only closed shells are possible."
         )
     distances = np.linalg.norm(system.positions[:, None] - system.positions, axis=-1)
     np.fill_diagonal(distances, np.inf)

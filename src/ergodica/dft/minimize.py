@@ -23,6 +23,7 @@ from ergodica.dft.functionals import Functional, energy_terms
 from ergodica.dft.gaussians.integrals import charges
 from ergodica.dft.molecule import Molecule, electron_normal
 from ergodica.dft.natural import from_natural, to_natural
+from ergodica.errors import InputError
 
 __all__ = ["MinimizeOptions", "Minimum", "minimize"]
 
@@ -45,12 +46,19 @@ class MinimizeOptions:
         steps: most evaluations of the energy.
         radius: longest step in natural coordinates, for one electron likewise.
         history: pairs that L-BFGS remembers.
+
+    Raises:
+        InputError: a number makes no sense.
     """
 
     gradient: float = 3e-5
     steps: int = 1000
     radius: float = 0.03
     history: int = 20
+
+    def __post_init__(self) -> None:
+        if not (self.gradient > 0 and self.radius > 0 and self.steps >= 1 and self.history >= 1):
+            raise InputError("A minimisation needs a tolerance and a radius above 0 and one step or more.")
 
 
 @jax.tree_util.register_dataclass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -35,7 +36,7 @@ __all__ = [
     "DensityOptions",
     "OrbitalFree",
     "atomic_charges",
-    "check_system",
+    "iter_minimized",
     "minimize_density",
     "softest_direction",
 ]
@@ -81,7 +82,7 @@ class DensityOptions:
         """
         if self.functional in KINETIC:
             return Semilocal(self.functional, self.xc)
-        if not Path(self.functional).suffix and self.functional not in shipped_functionals():
+        if self.functional not in shipped_functionals() and not Path(self.functional).is_file():
             names = ", ".join((*KINETIC, *shipped_functionals()))
             raise InputError(f"There is no functional '{self.functional}': give a model file or one of {names}.")
         return load_functional(self.functional)[0]
@@ -118,22 +119,12 @@ class OrbitalFree:
     extrapolated: bool = False
 
 
-def check_system(options: DensityOptions, system: System) -> None:
-    """Raise `InputError` when the functional is none, or a molecule none for it."""
-    functional = options.load()
-    if isinstance(functional, LearnedFunctional):
-        functional.is_strange(system, options.force)
-
-
 def minimize_density(
     structures: System | Atoms | Sequence[System | Atoms],
     options: DensityOptions | None = None,
     report: Callable[[int], None] = lambda done: None,
 ) -> list[OrbitalFree]:
-    """Minimise the density of molecules; in double precision throughout.
-
-    Molecules of the same atoms in the same order share one compiled program, and on an accelerator go through it side
-    by side where the functional needs no grid.
+    """Minimise the density of molecules, in their order; `iter_minimized` gives each as soon as it is known.
 
     Args:
         structures: closed-shell molecules, with `info["charge"]` where they are ions.
@@ -141,34 +132,72 @@ def minimize_density(
         report: is told how many are done.
 
     Raises:
-        InputError: a molecule is not closed-shell, periodic, or has an element without a basis.
+        InputError: there is no such functional; a molecule is not closed-shell, periodic, or has an element without a
+            basis; or it is of a kind that the functional was not trained on.
+    """
+    found: dict[int, OrbitalFree] = {}
+    for number, one in iter_minimized(structures, options):
+        found[number] = one
+        report(len(found))
+    return [found[number] for number in range(len(found))]
+
+
+def iter_minimized(
+    structures: System | Atoms | Sequence[System | Atoms],
+    options: DensityOptions | None = None,
+    functional: Functional | None = None,
+) -> Iterator[tuple[int, OrbitalFree]]:
+    """Minimised densities with the numbers of their molecules, as they come; in double precision throughout.
+
+    Molecules of the same atoms in the same order share one compiled program, and on an accelerator go through it side
+    by side where the functional needs no grid.
+
+    Args:
+        structures: as in `minimize_density`.
+        options: functional, start, grid, when to stop.
+        functional: that of the options, where it is at hand already.
+
+    Raises:
+        InputError: as in `minimize_density`, before anything is computed.
     """
     options = options or DensityOptions()
-    functional = options.load()
-    systems = as_systems(structures)
-    counts = [electrons_of(system) for system in systems]
-    bases = [DensityBasis.of(system.numbers) for system in systems]
+    functional = options.load() if functional is None else functional
     learned = functional if isinstance(functional, LearnedFunctional) else None
-    strange = [learned is not None and learned.is_strange(system, options.force) for system in systems]
-    kind = options.start or ("sad" if learned is None else "model")
-    if kind == "model" and learned is None:
+    if options.start == "model" and learned is None:
         raise InputError("Only a learned functional expects a density to start from: choose sad or minao.")
-    # no TF32: energies are sums of large numbers that nearly cancel
-    with jax.enable_x64(True), jax.default_matmul_precision("highest"):
+    systems = as_systems(structures)
+    for system in systems:
+        electrons_of(system)
+        DensityBasis.of(system.numbers)
+    strange = [learned is not None and learned.is_strange(system, options.force) for system in systems]
+    return _minima(systems, strange, options, functional)
+
+
+def _minima(
+    systems: Sequence[System], strange: Sequence[bool], options: DensityOptions, functional: Functional
+) -> Iterator[tuple[int, OrbitalFree]]:
+    kind = options.start or ("model" if isinstance(functional, LearnedFunctional) else "sad")
+    with _exact():
         double = jax.tree.map(lambda leaf: jnp.asarray(leaf, float), functional)
-        found: dict[int, OrbitalFree] = {}
-        for members in _batches(systems, counts, functional, options.root):
-            basis, count = bases[members[0]], counts[members[0]]
+    for members in _batches(systems, functional, options.root):
+        first = systems[members[0]]
+        basis, count = DensityBasis.of(first.numbers), electrons_of(first)
+        with _exact():
             start = None if kind == "model" else atomic_start(basis, count, kind)
             places = np.stack([systems[number].positions / BOHR for number in members])
             near = _near(basis, places[0], functional, options.root)
             solved = jax.device_get(_solve(basis, places, near, start, float(count), double, options))
-            for row, number in enumerate(members):  # padding repeats the last one
-                one = _told(systems[number], *jax.tree.map(lambda leaf: leaf[row], solved))  # noqa: B023
-                labels = replace(one.system.labels, level_of_theory=f"orbital-free, {options.name}")
-                found[number] = replace(one, system=one.system.with_labels(labels), extrapolated=strange[number])
-            report(len(found))
-    return [found[number] for number in range(len(systems))]
+        for row, number in enumerate(dict.fromkeys(members)):  # padding repeats the last one
+            one = _told(systems[number], *jax.tree.map(lambda leaf: leaf[row], solved))  # noqa: B023
+            labels = replace(one.system.labels, level_of_theory=f"orbital-free, {options.name}")
+            yield number, replace(one, system=one.system.with_labels(labels), extrapolated=strange[number])
+
+
+@contextmanager
+def _exact() -> Iterator[None]:
+    """Double precision and no TF32: energies are sums of large numbers that nearly cancel."""
+    with jax.enable_x64(True), jax.default_matmul_precision("highest"):
+        yield
 
 
 def atomic_charges(found: OrbitalFree) -> Float[np.ndarray, " N"]:
@@ -181,22 +210,33 @@ def atomic_charges(found: OrbitalFree) -> Float[np.ndarray, " N"]:
         return np.asarray(charges)
 
 
-def softest_direction(found: OrbitalFree, options: DensityOptions) -> Curvature:
+def softest_direction(found: OrbitalFree, options: DensityOptions, functional: Functional | None = None) -> Curvature:
     """The lowest curvature of the energy at a density, which is negative where it is a saddle and no minimum.
 
     Args:
         found: the density.
         options: those it was minimised with.
+        functional: that of the options, where it is at hand already.
     """
     basis, places = DensityBasis.of(found.system.numbers), found.system.positions / BOHR
-    with jax.enable_x64(True), jax.default_matmul_precision("highest"):
-        functional = jax.tree.map(lambda leaf: jnp.asarray(leaf, float), options.load())
-        fragments, others = _near(basis, places, functional, options.root)
-        molecule = _molecule(basis, places, options.grid, fragments, (), others)
-        return jax.device_get(lowest_curvature(molecule, functional, jnp.asarray(found.coefficients)))
+    functional = options.load() if functional is None else functional
+    with _exact():
+        double = jax.tree.map(lambda leaf: jnp.asarray(leaf, float), functional)
+        near = _near(basis, places, functional, options.root)
+        return jax.device_get(_softest(basis, places, near, found.coefficients, double, options.grid))
 
 
-_molecule = jax.jit(make_molecule, static_argnums=(0, 2))
+@partial(jax.jit, static_argnames=("basis", "grid"))
+def _softest(
+    basis: DensityBasis,
+    positions: Float[Array, "N 3"],
+    near: _Near,
+    coefficients: Float[Array, " F"],
+    functional: Functional,
+    grid: GridOptions,
+) -> Curvature:
+    fragments, others = near
+    return lowest_curvature(make_molecule(basis, positions, grid, fragments, others=others), functional, coefficients)
 
 
 _Near = tuple[tuple[Fragments, ...], Int[Array, "N J"] | None]
@@ -211,13 +251,11 @@ def _near(
     return find_fragments(basis, positions, options), others
 
 
-def _batches(
-    systems: Sequence[System], counts: Sequence[int], functional: Functional, root: RootOptions
-) -> Iterator[list[int]]:
+def _batches(systems: Sequence[System], functional: Functional, root: RootOptions) -> Iterator[list[int]]:
     """Numbers of molecules with the same atoms and electrons; batches of a kind have one size, the last is padded."""
     kinds: dict[tuple[bytes, int], list[int]] = {}
-    for number, (system, count) in enumerate(zip(systems, counts, strict=True)):
-        kinds.setdefault((system.numbers.tobytes(), count), []).append(number)
+    for number, system in enumerate(systems):
+        kinds.setdefault((system.numbers.tobytes(), electrons_of(system)), []).append(number)
     for members in kinds.values():
         alone = functional.on_grid or DensityBasis.of(systems[members[0]].numbers).size > root.exact
         size = 1 if alone else min(BATCH.get(jax.default_backend(), ELSEWHERE), len(members))

@@ -79,16 +79,21 @@ def _sine(system: System, *atoms: int) -> float:
 
 
 def plot_scan(path: str | Path, records: Sequence[Mapping[str, Any]]) -> None:
-    """Energies above the lowest against the angle, Kohn-Sham's beside them where known."""
+    """Energies above the lowest against the angle, Kohn-Sham's beside them where known; a cross did not converge."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(5, 3.6), layout="constrained")
     axes = figure.subplots()
     angles = [record["angle_degrees"] for record in records]
-    for key, label, style in (("reference_Ha", "Kohn-Sham", "k-"), ("energy_Ha", "orbital-free", "o")):
-        if all(record[key] is not None for record in records):
-            energies = HARTREE / KCAL_PER_MOL * np.array([record[key] for record in records])
-            axes.plot(angles, energies - energies.min(), style, label=label)
+    for key, label, style in (("reference", "Kohn-Sham", "k-"), ("energy", "orbital-free", "C0o")):
+        if all(record[f"{key}_Ha"] is not None for record in records):
+            energies = HARTREE / KCAL_PER_MOL * np.array([record[f"{key}_Ha"] for record in records])
+            good = np.array([record["converged" if key == "energy" else f"{key}_converged"] for record in records])
+            height = energies - (energies[good] if good.any() else energies).min()
+            axes.plot(angles, np.where(good, height, np.nan), style, label=label)
+            axes.plot(np.array(angles)[~good], height[~good], f"{style[:-1]}x")
+    if any(record["extrapolated"] for record in records):
+        axes.set_title("extrapolated: the functional was not trained on this molecule", fontsize="small")
     axes.set(xlabel="dihedral angle, degrees", ylabel="energy, kcal/mol")
     axes.legend(frameon=False)
     write_picture(path, figure)

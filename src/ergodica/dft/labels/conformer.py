@@ -25,7 +25,7 @@ from ergodica.dft.gaussians.basis import DensityBasis
 from ergodica.dft.labels.fitting import FitMethod, Kept
 from ergodica.dft.labels.integrals import Integrals
 from ergodica.dft.labels.orbital_energies import energies_of_orbitals, semilocal_energies
-from ergodica.dft.labels.reference import kohn_sham_solver, solve
+from ergodica.dft.labels.reference import FITTED, kohn_sham_solver, solve
 from ergodica.dft.labels.second_order import SecondOrder, orbital_response, xc_curvature
 from ergodica.errors import InputError, WorkFailed
 from ergodica.system import Labels, System
@@ -192,7 +192,7 @@ def nuclear_gradient(solver: Any) -> Float[np.ndarray, "N 3"]:
     Args:
         solver: PySCF's, converged.
     """
-    fitted = solver.density_fit(auxbasis="def2-universal-jkfit")
+    fitted = solver.density_fit(auxbasis=FITTED)
     return np.asarray(fitted.nuc_grad_method().set(grid_response=True).kernel())
 
 

@@ -1,6 +1,7 @@
 """The file of density labels: one HDF5 file to which conformers are appended.
 
 Arrays of all conformers stand one behind the other, and `atoms` and `labels` tell how many of each are a conformer's.
+They come as workers finish them; `order` has the fingerprints as they were given, and readers keep to it.
 The file is written in HDF5's single-writer mode, a conformer's arrays before its numbers: others may read it meanwhile,
 and after a `kill -9` it is whole up to the last conformer that was finished.
 """
@@ -9,7 +10,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -55,6 +56,7 @@ class LabelFile:
         path: the file; one that exists is continued.
         options: how the labels are made, which must be those of the file.
         overwrite: replace one that exists.
+        order: fingerprints of conformers to come; readers get them in this order, behind those of before.
 
     Attributes:
         keys: fingerprints of the conformers in the file.
@@ -64,17 +66,20 @@ class LabelFile:
         WorkFailed: the disk is full or the folder can't be written.
     """
 
-    def __init__(self, path: str | Path, options: LabelOptions, overwrite: bool = False) -> None:
-        self.path, self.keys = Path(path), set[str]()
+    def __init__(
+        self, path: str | Path, options: LabelOptions, overwrite: bool = False, order: Iterable[str] = ()
+    ) -> None:
+        self.path, self.keys = Path(path).resolve(), set[str]()  # a link stays one
         fresh = self.path.with_name(f".{self.path.name}.part")
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with ExitStack() as undo:
                 self._lock = undo.enter_context(_locked(self.path))  # first: others may have more to write
-                kept = _rows(self.path, options) if self.path.exists() and not overwrite else {}
+                kept = self.path if self.path.exists() and not overwrite else None
+                known = _order(kept, options) if kept else []
                 undo.callback(fresh.unlink, missing_ok=True)
-                self._file = undo.enter_context(_created(fresh, options))
-                for key, row in kept.values():
+                self._file = undo.enter_context(_created(fresh, options, list(dict.fromkeys([*known, *order]))))
+                for _, key, row in _rows(kept) if kept else ():
                     self._write(key, row)
                 fresh.replace(self.path)
                 undo.pop_all()
@@ -125,12 +130,13 @@ class LabelFile:
         self.keys.add(key)
 
 
-def read_labels(path: str | Path, selection: slice | None = None) -> list[Conformer]:
-    """Conformers of a label file.
+def read_labels(path: str | Path, selection: slice | None = None, *, second: bool = True) -> list[Conformer]:
+    """Conformers of a label file, in the order in which they were given to the labelling.
 
     Args:
         path: the file; it may be in the making. A selection may follow its name: "water.h5@0:200".
         selection: which of them, if the name does not say.
+        second: read second derivatives, too, which are nearly all of a file.
 
     Raises:
         InputError: the file is missing, damaged or of another kind, or nothing is selected.
@@ -139,8 +145,8 @@ def read_labels(path: str | Path, selection: slice | None = None) -> list[Confor
     if selection is None and at and name and not Path(path).exists():
         path, selection = name, parse_slice(chosen, Path(name))
     selection = slice(None) if selection is None else selection
-    rows = _rows(Path(path), None, selection)
-    found = [_conformer(row, f"{Path(path).name} conformer {number}") for number, (_, row) in rows.items()]
+    rows = _rows(Path(path), selection, second)
+    found = [_conformer(row, f"{Path(path).name} conformer {number}") for number, _, row in rows]
     if not found:
         raise InputError(f"'{path}' holds no labelled conformer, or none is selected.")
     return found
@@ -183,11 +189,12 @@ def _locked(path: Path) -> IO[str]:
     return lock
 
 
-def _created(path: Path, options: LabelOptions) -> h5py.File:
+def _created(path: Path, options: LabelOptions, order: Sequence[str]) -> h5py.File:
     import h5py
 
     file = h5py.File(path, "w", libver="latest")
     file.attrs["format"], file.attrs["options"] = FORMAT, json.dumps(asdict(options))
+    file["order"] = np.array(order, "S40")
     shapes: dict[str, tuple[int, ...]] = {**PER_CONFORMER, **PER_ATOM, "perturbation": (2,)}
     for name in ("key", *PER_CONFORMER, *PER_ATOM, *PER_LABEL, *(MATRICES if options.curvature else ())):
         shape = shapes.get(name, ())
@@ -241,34 +248,44 @@ def _reading(path: Path) -> Iterator[h5py.File]:
         raise InputError(f"'{path}' is damaged or no file of density labels ({error}).") from error
 
 
-def _rows(
-    path: Path, options: LabelOptions | None, selection: slice = slice(None)
-) -> dict[int, tuple[str, dict[str, Any]]]:
-    """Finished conformers with their fingerprints by number; with options, only of a file that was made with them."""
+def _order(path: Path, options: LabelOptions) -> list[str]:
+    """Fingerprints of what is or was to come into a file that may be gone on with."""
     with _reading(path) as file:
-        if options is not None and len(file["key"]) and BEFORE | json.loads(file.attrs["options"]) != asdict(options):
+        if len(file["key"]) and BEFORE | json.loads(file.attrs["options"]) != asdict(options):
             made = file.attrs["options"]
             raise InputError(f"'{path}' was made with other options ({made}): use those, or add --overwrite.")
-        chosen = range(min(len(file[name]) for name in ("key", *PER_CONFORMER)))[selection]
-        ends = dict.fromkeys(("atom", "label", "function", "pair"), 0)
-        found = {}
-        for number in range(max(chosen, default=-1) + 1):
-            starts, atoms, labels = ends, int(file["atoms"][number]), int(file["labels"][number])
-            numbers = file["atomic_numbers"][starts["atom"] : starts["atom"] + atoms]
-            size = DensityBasis.of(numbers).size
-            counts = {"atom": atoms, "label": labels, "function": labels * size, "pair": size * (size + 1) // 2}
-            ends = {name: starts[name] + count for name, count in counts.items()}
-            if number in chosen:
-                parts = {name: slice(starts[name], ends[name]) for name in counts}
-                found[number] = (file["key"][number].decode(), _row(file, number, parts, labels))
-        return {number: found[number] for number in chosen}
+        return [key.decode() for key in file.get("order", file["key"])[:]]
 
 
-def _row(file: h5py.File, number: int, parts: Mapping[str, slice], labels: int) -> dict[str, Any]:
+def _rows(path: Path, selection: slice = slice(None), second: bool = True) -> Iterator[tuple[int, str, dict[str, Any]]]:
+    """Finished conformers with their numbers and fingerprints, in the order they were given in."""
+    with _reading(path) as file:
+        count = min(len(file[name]) for name in ("key", *PER_CONFORMER))
+        place = {key: rank for rank, key in enumerate(file["order"][:])} if "order" in file else {}
+        keys, parts = file["key"][:count], _parts(file, count)
+        ranks = [place.get(key, number) for number, key in enumerate(keys)]
+        order = np.argsort(ranks, kind="stable").tolist()
+        for number in range(count)[selection]:
+            yield number, keys[order[number]].decode(), _row(file, order[number], parts[order[number]], second)
+
+
+def _parts(file: h5py.File, count: int) -> list[dict[str, slice]]:
+    """Where the arrays of each conformer are."""
+    ends, found = dict.fromkeys(("atom", "label", "function", "pair"), 0), []
+    numbers = file["atomic_numbers"][:]
+    for atoms, labels in zip(file["atoms"][:count].tolist(), file["labels"][:count].tolist(), strict=True):
+        size = DensityBasis.of(numbers[ends["atom"] : ends["atom"] + atoms]).size
+        counts = {"atom": atoms, "label": labels, "function": labels * size, "pair": size * (size + 1) // 2}
+        found.append({name: slice(ends[name], ends[name] + length) for name, length in counts.items()})
+        ends = {name: part.stop for name, part in found[-1].items()}
+    return found
+
+
+def _row(file: h5py.File, number: int, parts: Mapping[str, slice], second: bool) -> dict[str, Any]:
     """What the file holds of a conformer."""
     row: dict[str, Any] = {name: file[name][number] for name in PER_CONFORMER}
     row |= {name: file[name][parts["atom"]] for name in PER_ATOM}
     for name in PER_LABEL:
         wide = name == "coefficients" or name.endswith("_gradient")
-        row[name] = file[name][parts["function"]].reshape(labels, -1) if wide else file[name][parts["label"]]
-    return row | {name: file[name][parts["pair"]] for name in MATRICES if name in file}
+        row[name] = file[name][parts["function"]].reshape(row["labels"], -1) if wide else file[name][parts["label"]]
+    return row | {name: file[name][parts["pair"]] for name in MATRICES if second and name in file}

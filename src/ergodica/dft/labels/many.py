@@ -14,7 +14,7 @@ from ergodica.dft.electrons import electrons_of
 from ergodica.dft.gaussians.basis import DensityBasis
 from ergodica.dft.labels.conformer import Conformer, LabelOptions, label_conformer
 from ergodica.dft.labels.file import LabelFile
-from ergodica.errors import ErgodicaError
+from ergodica.errors import ErgodicaError, InputError
 from ergodica.farm import pooled
 from ergodica.system import System, as_systems
 
@@ -46,7 +46,7 @@ def label_conformers(
     path: str | Path,
     options: LabelOptions | None = None,
     workers: int = 0,
-    report: Callable[[], None] | None = None,
+    report: Callable[[], None] = lambda: None,
     *,
     overwrite: bool = False,
 ) -> LabelCount:
@@ -57,32 +57,36 @@ def label_conformers(
         path: the HDF5 file.
         options: how many labels, how far away.
         workers: local processes, each with one thread; 0 computes in this process.
-        report: called after every conformer.
+        report: called for every conformer that is known, from the file or new.
         overwrite: replace a file that exists.
 
     Raises:
-        InputError: PySCF is missing, a molecule can't be computed, or the file was made with other options.
+        InputError: PySCF is missing, a molecule can't be computed, workers are negative, or the file was made
+            with other options.
         WorkFailed: the disk is full.
     """
     require("pyscf", "dft")
     options = options or LabelOptions()
+    if workers < 0:
+        raise InputError(f"{workers} workers are none: ask for 1 or more, or 0 to label in this process.")
     systems = as_systems(structures)
     for system in systems:
         electrons_of(system)  # bad input is told before anything is computed
         DensityBasis.of(system.numbers)
     wanted = {fingerprint(system): system for system in systems}
     errors, labels, known = [], 0, 0
-    with LabelFile(path, options, overwrite) as file:
+    with LabelFile(path, options, overwrite, wanted) as file:
         todo = {key: system for key, system in wanted.items() if key not in file.keys}
         known = len(wanted) - len(todo)
+        for _ in range(known):
+            report()
         for key, found in _computed(todo, partial(_labelled, options), workers):
             if isinstance(found, str):
                 errors.append(found)
             else:
                 file.append(key, found)
                 labels += len(found.densities.coefficients)
-            if report:
-                report()
+            report()
     return LabelCount(known, len(todo) - len(errors), labels, tuple(errors))
 
 

@@ -61,7 +61,7 @@ def orbital_response(
 
 
 def xc_curvature(solver: Any, density: Any, coefficients: Float[np.ndarray, " F"]) -> Float[np.ndarray, "F F"]:
-    """∂²E_XC/∂p² of PBE, on PySCF's grid of level 1, Hartree.
+    """∂²E_XC/∂p² of PBE, on PySCF's grid of level 1 and in the single precision of label files, Hartree.
 
     Args:
         solver: PySCF's.
@@ -80,7 +80,7 @@ def xc_curvature(solver: Any, density: Any, coefficients: Float[np.ndarray, " F"
         kernel[0, 0], kernel[0, 1:] = rr, 2 * rs * slope
         kernel[1:, 0] = kernel[0, 1:]
         kernel[1:, 1:] = 4 * ss * slope[:, None] * slope + 2 * by_sigma * np.eye(3)[..., None]
-        kernel *= weights * dense
-        for row, one in zip(kernel, values, strict=True):
-            found += one.T @ sum(part[:, None] * other for part, other in zip(row, values, strict=True))
+        single, kernel = values.astype(np.float32), (kernel * (weights * dense)).astype(np.float32)
+        for row, one in zip(kernel, single, strict=True):
+            found += one.T @ sum(part[:, None] * other for part, other in zip(row, single, strict=True))
     return 0.5 * (found + found.T)

@@ -130,9 +130,14 @@ def _side_by_side(work: Callable[[_Given], _Found], given: Sequence[_Given], kin
         with jax.enable_x64(True):  # holds for a thread
             return [(number, work(given[number])) for number in numbers]
 
-    with threadpool_limits(1, "blas"), ThreadPoolExecutor(os.cpu_count()) as pool:
+    with threadpool_limits(1, "blas"), ThreadPoolExecutor(_processors()) as pool:
         found = dict(chain.from_iterable(pool.map(several, members.values())))
     return [found[number] for number in range(len(given))]
+
+
+def _processors() -> int:
+    """That this process may use, which a batch system may have limited."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _example(config: FunctionalConfig, conformer: Conformer) -> Example:

@@ -31,7 +31,14 @@ from ergodica.errors import InputError
 from ergodica.potentials.potential import Info
 from ergodica.system import System
 
-__all__ = ["FunctionalConfig", "LearnedFunctional", "Target", "load_functional", "save_functional"]
+__all__ = [
+    "FunctionalConfig",
+    "LearnedFunctional",
+    "Target",
+    "composition",
+    "load_functional",
+    "save_functional",
+]
 
 FORMAT, VERSION = "ergodica-functional", 1
 
@@ -50,7 +57,7 @@ class FunctionalConfig:
         elements: symbols, by rising atomic number.
         target: what it stands for.
         network: architecture.
-        formulas: compositions it is for; none for all of its elements.
+        formulas: compositions it is for, of ions with their charge ("H3O+"); none for all neutral ones of its elements.
     """
 
     elements: tuple[str, ...]
@@ -202,17 +209,23 @@ class LearnedFunctional:
                 f"{system.name} holds {symbols_of(unknown)[0]}, an element that this functional was not trained on "
                 f"(it knows {' '.join(self.config.elements)}); train one, or use a classical functional."
             )
-        known = not self.config.formulas or formula(system.numbers) in self.config.formulas
-        if known and not system.charge:
+        known, kind = self.config.formulas, composition(system)
+        if kind in known or (not known and not system.charge):
             return False
         if not force:
-            kind = f"has a charge of {system.charge:+g}" if system.charge else f"is {formula(system.numbers)}"
-            trained = "neutral molecules" if known else ", ".join(self.config.formulas)
+            trained = ", ".join(known) or "neutral molecules"
             raise InputError(
-                f"{system.name} {kind}, but this functional was trained on {trained}: use --force to try nevertheless, "
-                "or a classical functional."
+                f"{system.name} is {kind}, but this functional was trained on {trained}: use --force to try "
+                "nevertheless, or a classical functional."
             )
         return True
+
+
+def composition(system: System) -> str:
+    """Formula and charge of a molecule: "H2O", "H3O+", "SO4 2-"."""
+    size = abs(round(system.charge))
+    sign = "+" if system.charge > 0 else "-"
+    return formula(system.numbers) + (f" {size}{sign}" if size > 1 else sign if size else "")
 
 
 def _own_repulsion(molecule: Molecule, rows: Int[Array, " K"]) -> Float[Array, "K K"]:

@@ -46,10 +46,12 @@ class NetworkConfig:
     radial: Radial = field(default_factory=Radial)
 
     def __post_init__(self) -> None:
-        if self.hidden % self.heads or self.channels % self.heads:
-            raise InputError("[model] hidden and channels must be multiples of heads.")
         if min(self.hidden, self.channels, self.heads, self.radial.size - 1) < 1 or self.layers < 0:
             raise InputError("[model] hidden, channels and heads must be positive, radial size at least 2.")
+        if self.hidden % self.heads or self.channels % self.heads:
+            raise InputError("[model] hidden and channels must be multiples of heads.")
+        if not self.radial.cutoff > 0:
+            raise InputError("[model.radial] cutoff must be positive.")
 
 
 class DensityNetwork(nn.Module):

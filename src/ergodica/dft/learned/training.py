@@ -20,13 +20,14 @@ from ergodica.dft.learned.functional import (
     FunctionalConfig,
     LearnedFunctional,
     Target,
+    composition,
     fresh_functional,
     load_functional,
     save_functional,
 )
 from ergodica.dft.learned.loss import DensityLoss, Errors, ResponseMetric, density_errors, predicted
 from ergodica.dft.learned.network import NetworkConfig
-from ergodica.elements import formula, symbols_of
+from ergodica.elements import symbols_of
 from ergodica.errors import InputError
 from ergodica.training.loop import Outcome, run_task
 from ergodica.training.options import TaskOptions
@@ -62,7 +63,7 @@ class DensityStart:
     """Start from a trained functional instead of from random parameters.
 
     Attributes:
-        model: name or file; empty for a fresh start. Its reference is kept, and its target.
+        model: name or file; empty for a fresh start. Its reference is kept.
     """
 
     model: str = ""
@@ -232,12 +233,14 @@ def _begun(
     elements, others = ({int(z) for one in part for z in one.system.numbers} for part in (train, validation))
     if others - elements:
         raise InputError(f"No training conformer holds {symbols_of(others - elements)[0]}, one to validate does.")
-    formulas = () if config.general else tuple(sorted({formula(one.system.numbers) for one in train}))
+    formulas = () if config.general else tuple(sorted({composition(one.system) for one in train}))
     if start is None:
         return FunctionalConfig(symbols_of(elements), config.target, config.model, formulas)
     unknown = sorted(set(symbols_of(elements)) - set(start.config.elements))
     if unknown:
         raise InputError(f"'{config.start.model}' was not trained on {unknown[0]}: leave it out, or start afresh.")
+    if start.config.target != config.target:
+        raise InputError(f"'{config.start.model}' is of {start.config.target}: set target = \"{start.config.target}\".")
     return replace(start.config, formulas=formulas)
 
 
