@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 from ase.build import bulk, molecule
@@ -57,3 +59,13 @@ def ergodica(files, capsys, monkeypatch, tmp_path):
 def is_one_sentence(text: str) -> bool:
     """One line from the program itself, no traceback."""
     return text.startswith("ergodica: ") and text.count("\n") == 1 and "Traceback" not in text
+
+
+def stopped(work: Callable[..., Iterator[Any]], count: int) -> Callable[..., Iterator[Any]]:
+    """The same generator, stopped by Ctrl-C after so many results."""
+
+    def some(*arguments: Any, **options: Any) -> Iterator[Any]:
+        yield from islice(work(*arguments, **options), count)
+        raise KeyboardInterrupt
+
+    return some

@@ -11,7 +11,7 @@ from ase.build import molecule
 from ase.io import read, write
 
 from ergodica.units import BOHR, HARTREE
-from tests.cli.conftest import is_one_sentence
+from tests.cli.conftest import is_one_sentence, stopped
 from tests.dft.toy import minimum
 
 
@@ -108,22 +108,10 @@ def test_kohn_sham_beside_it(ergodica):
     assert sum(answer.json["terms_Ha"].values()) == pytest.approx(answer.json["energy_Ha"], abs=1e-7)
 
 
-def _stopping(after, real):
-    """The same generator, until Ctrl-C."""
-
-    def stopped(*arguments):
-        for count, found in enumerate(real(*arguments)):
-            if count == after:
-                raise KeyboardInterrupt
-            yield found
-
-    return stopped
-
-
 def test_what_was_minimised_before_ctrl_c_is_kept(ergodica, monkeypatch):
     from ergodica.dft import run
 
-    monkeypatch.setattr(run, "iter_minimized", _stopping(2, run.iter_minimized))
+    monkeypatch.setattr(run, "iter_minimized", stopped(run.iter_minimized, 2))
     write("helium.xyz", [Atoms("He")] * 3, format="extxyz")
     answer = ergodica("dft", "minimize", "helium.xyz", "-f", "vw", "--json", "-o", "out.xyz", model=False)
     assert answer.code == 130 and "2 of 3 converged" in answer.err

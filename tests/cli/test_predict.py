@@ -16,7 +16,7 @@ from ergodica.files import read_structures
 from ergodica.prediction import Prediction
 from ergodica.system import Labels
 from ergodica.training.metrics import errors
-from tests.cli.conftest import is_one_sentence
+from tests.cli.conftest import is_one_sentence, stopped
 
 
 def test_json_is_a_list_with_the_contract_keys(ergodica, files):
@@ -72,6 +72,16 @@ def test_output_holds_the_labels_and_is_not_overwritten(ergodica):
 def test_files_that_hold_no_labels_are_refused_before_the_work(ergodica, name):
     answer = ergodica("predict", "{f}/ethanol.xyz", "-o", name)
     assert answer.code == 2 and "no energies and forces" in answer.err and not Path(name).exists()
+
+
+def test_what_was_predicted_before_ctrl_c_is_kept(ergodica, monkeypatch):
+    from ergodica import prediction
+
+    monkeypatch.setattr(prediction, "iter_predictions", stopped(prediction.iter_predictions, 1))
+    answer = ergodica("predict", "{f}/silicon.xyz", "{f}/ethanol.xyz", "--json", "-o", "out.xyz")
+    assert answer.code == 130 and "Interrupted" in answer.err
+    (known,) = answer.json
+    assert read("out.xyz").get_potential_energy() == pytest.approx(known["energy_eV"])
 
 
 def test_evaluate_own_predictions_without_error(ergodica):

@@ -11,7 +11,7 @@ from ase.io import read, write
 
 from ergodica.cli.md import parse_time
 from ergodica.errors import InputError
-from tests.cli.conftest import is_one_sentence
+from tests.cli.conftest import is_one_sentence, stopped
 
 
 def test_relax_writes_what_it_found(ergodica):
@@ -26,6 +26,19 @@ def test_relax_writes_what_it_found(ergodica):
     assert cluster["converged"] and cluster["fmax_eV_per_A"] < 5e-3 and cluster["steps"] > 0
     assert cluster["volume_A3"] is None and copper["volume_A3"] == pytest.approx(3.61**3)
     assert [len(atoms) for atoms in read("out.xyz", ":")] == [4, 4]
+
+
+def test_what_was_at_rest_before_ctrl_c_is_kept(ergodica, monkeypatch):
+    from ergodica.dynamics import relax
+
+    write("copper.xyz", [bulk("Cu", cubic=True, a=a) for a in (3.6, 3.7, 3.8)], format="extxyz")
+    monkeypatch.setattr(relax, "iter_relaxed", stopped(relax.iter_relaxed, 2))
+    answer = ergodica("relax", "copper.xyz", "-m", "emt", "--json", "-o", "out.xyz", model=False)
+    assert answer.code == 130 and "Interrupted" in answer.err
+    assert [one["index"] for one in answer.json] == [0, 1]
+    assert [atoms.get_potential_energy() for atoms in read("out.xyz", ":")] == pytest.approx(
+        [one["energy_eV"] for one in answer.json]
+    )
 
 
 def test_relax_of_one_structure_answers_with_one_object_and_fails_when_it_does(ergodica):

@@ -34,7 +34,17 @@ def predict(*files: str, uncertainty: Flag = False, common: Common = DEFAULTS) -
     items, potential = read_items(files), common.load()
     if common.output is not None and potential.config.head != "energy":
         raise InputError(f"'{potential.info.name}' predicts no energies, so there are no labels to write: use --json.")
-    found = predict_items(common, potential, items, uncertainty)
+    found: dict[int, Any] = {}
+    try:
+        _fill(found, common, potential, items, uncertainty)
+    finally:  # what is known stays known when the rest is given up
+        if found:
+            known = sorted(found)
+            _tell(common, potential, [items[index] for index in known], [found[index] for index in known])
+
+
+def _tell(common: Common, potential: Potential, items: Sequence[Item], found: Sequence[Any]) -> None:
+    """Write and print predictions."""
     if common.output is not None:
         _write(common, items, found)
     unit = getattr(potential.config, "unit", "")
@@ -45,7 +55,8 @@ def predict(*files: str, uncertainty: Flag = False, common: Common = DEFAULTS) -
         emit(common, records, heads, ((r["file"], r["index"], r["formula"], r["property"]) for r in records))
         return
     heads = ("file", "index", "formula", "energy / eV", "largest force / eV/Å", "pressure / GPa")
-    heads = (*heads, "energy spread / eV", "largest force spread / eV/Å") if uncertainty else heads
+    if "energy_std_eV" in records[0]:
+        heads = (*heads, "energy spread / eV", "largest force spread / eV/Å")
     emit(common, records, heads, (_row(record) for record in records))
 
 
@@ -53,9 +64,16 @@ def predict_items(
     common: Common, potential: Potential, items: Sequence[Item], uncertainty: bool = False
 ) -> list[Prediction] | list[PropertyPrediction]:
     """Predictions in the order of the items, with progress, time and number of compilations on stderr."""
+    found: dict[int, Any] = {}
+    _fill(found, common, potential, items, uncertainty)
+    return [found[index] for index in range(len(items))]
+
+
+def _fill(
+    found: dict[int, Any], common: Common, potential: Potential, items: Sequence[Item], uncertainty: bool
+) -> None:
     from ergodica.prediction import compilations, iter_predictions
 
-    found: dict[int, Any] = {}
     systems = [item.system for item in items]
     with CompileWatch(atoms_of(items), common.quiet) as watch, progress(common) as bar:
         task = bar.add_task("predicting", total=len(items))
@@ -64,7 +82,6 @@ def predict_items(
             bar.advance(task)
     many = "1 structure" if len(items) == 1 else f"{len(items)} structures"
     say(common, f"{potential.info.name}: {many} in {watch.summary(compilations(potential, uncertainty))}")
-    return [found[index] for index in range(len(items))]
 
 
 def atoms_of(items: Sequence[Item]) -> str:

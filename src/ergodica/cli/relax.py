@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
 from ergodica.cli.common import DEFAULTS, Common, Flag
 from ergodica.cli.failures import DONE, FAILED
@@ -11,6 +12,9 @@ from ergodica.cli.output import emit, progress, say
 from ergodica.cli.predict import atoms_of
 from ergodica.cli.session import CompileWatch
 from ergodica.dynamics.options import RelaxOptions
+
+if TYPE_CHECKING:
+    from ergodica.dynamics.relax import Relaxed
 
 __all__ = ["relax"]
 
@@ -59,27 +63,40 @@ def relax(  # noqa: PLR0913  one parameter an option
     items = read_items(files)
     from ergodica.dynamics.relax import Progress, iter_relaxed
 
-    potential = common.load()
-    with CompileWatch(atoms_of(items), common.quiet) as watch, progress(common) as bar:
-        task = bar.add_task("relaxing", total=len(items))
+    potential, done = common.load(), {}
+    watch = CompileWatch(atoms_of(items), common.quiet)
+    try:
+        with watch, progress(common) as bar:
+            task = bar.add_task("relaxing", total=len(items))
 
-        def report(now: Progress) -> None:
-            bar.update(task, completed=now.done, description=f"{now.moving} move, largest force {now.fmax:.4f} eV/Å")
+            def report(now: Progress) -> None:
+                words = f"{now.moving} move, largest force {now.fmax:.4f} eV/Å"
+                bar.update(task, completed=now.done, description=words)
 
-        done = list(iter_relaxed(potential, [item.system for item in items], options, report))
+            for index, one in iter_relaxed(potential, [item.system for item in items], options, report):
+                done[index] = one
+    finally:  # what is at rest stays known when the rest is given up
+        _tell(common, items, done)
+    lost = sum(not one.converged for one in done.values())
+    say(common, f"{potential.info.name}: {len(done) - lost} of {len(done)} converged in {watch.summary()}")
+    return FAILED if lost else DONE
+
+
+def _tell(common: Common, items: Sequence[Item], done: Mapping[int, Relaxed]) -> None:
+    """Write and print the structures that have stopped, in the order given."""
+    if not done:
+        return
+    stopped = [(items[index], done[index]) for index in sorted(done)]
     if common.output is not None:
         from ergodica.files import write_structures
 
-        write_structures(common.output, [one.system for one in done])
-    records = [_record(item, one) for item, one in zip(items, done, strict=True)]
+        write_structures(common.output, [one.system for _, one in stopped])
+    records = [_record(item, one) for item, one in stopped]
     rows = [[r[key] for key in ("file", "index", "formula", *list(records[0])[3:8])] for r in records]
-    emit(common, records if len(records) > 1 else records[0], COLUMNS, rows)
-    for one in done:
+    emit(common, records if len(items) > 1 else records[0], COLUMNS, rows)
+    for _, one in stopped:
         if one.failure:
             say(common, one.failure)
-    lost = sum(not one.converged for one in done)
-    say(common, f"{potential.info.name}: {len(done) - lost} of {len(done)} converged in {watch.summary()}")
-    return FAILED if lost else DONE
 
 
 def _record(item: Item, one: Any) -> dict[str, Any]:

@@ -88,7 +88,8 @@ def relax(
         InputError: a model without energies, an element it does not know, atoms on one place, or `cell` for a structure
             that is not fully periodic.
     """
-    return list(iter_relaxed(potential, as_systems(structures), options, **changes))
+    found = dict(iter_relaxed(potential, as_systems(structures), options, **changes))
+    return [found[index] for index in range(len(found))]
 
 
 def iter_relaxed(
@@ -98,8 +99,8 @@ def iter_relaxed(
     report: Report | None = None,
     shapes: list[Capacity] | None = None,
     **changes: Any,
-) -> Iterator[Relaxed]:
-    """Like `relax`, one result at a time, in the order given.
+) -> Iterator[tuple[int, Relaxed]]:
+    """Like `relax`, index and result of each structure as it stops.
 
     Args:
         potential: the model.
@@ -114,13 +115,7 @@ def iter_relaxed(
     potential.require_energies()
     for system in systems:  # all are looked at before the first is worked on
         potential.check_elements(system.numbers, system.name)
-    waiting: dict[int, Relaxed] = {}
-    following = 0
-    for index, one in _finished(potential, systems, options, report or (lambda _: None), shapes):
-        waiting[index] = one
-        while following in waiting:
-            yield waiting.pop(following)
-            following += 1
+    return _finished(potential, systems, options, report or (lambda _: None), shapes)
 
 
 def _finished(
