@@ -54,7 +54,9 @@ class OrbitalFreeCalculator(Calculator):
         """Minimise the density; called by ASE."""
         super().calculate(atoms, properties, system_changes)
         assert self.atoms is not None
-        ((_, found),) = iter_minimized(System.from_ase(self.atoms), self.options, self.functional)
+        bare = self.atoms.copy()
+        bare.set_constraint()  # not this calculator's business
+        ((_, found),) = iter_minimized(System.from_ase(bare), self.options, self.functional)
         if not found.converged:
             raise WorkFailed(
                 f"The density of {found.system.name} did not converge in {found.iterations} steps "

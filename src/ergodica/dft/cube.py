@@ -10,7 +10,7 @@ from jaxtyping import Float
 
 from ergodica.cube import cube_bytes
 from ergodica.dft.gaussians.basis import DensityBasis
-from ergodica.dft.gaussians.density import BLOCK, in_blocks
+from ergodica.dft.gaussians.density import in_blocks
 from ergodica.files import atomic_write
 
 __all__ = ["write_cube"]
@@ -43,9 +43,8 @@ def write_cube(
     shape = np.ceil((positions.max(axis=0) + margin - low) / spacing).astype(int) + 1
     axes = [origin + spacing * np.arange(count) for origin, count in zip(low, shape, strict=True)]
     points = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
-    whole = np.pad(points, ((0, -len(points) % BLOCK), (0, 0)))
-    rho, _ = jax.jit(in_blocks, static_argnums=0)(basis, positions, coefficients, whole)
-    values = np.asarray(rho)[: len(points)].reshape(shape)
+    with jax.enable_x64(True):
+        rho = np.asarray(jax.jit(in_blocks, static_argnums=0)(basis, positions, coefficients, points)[0])
     nuclei = np.asarray(basis.numbers), positions
-    text = cube_bytes(nuclei, low, spacing * np.eye(3), values, "Electron density, electrons/Bohr^3")
+    text = cube_bytes(nuclei, low, spacing * np.eye(3), rho.reshape(shape), "Electron density, electrons/Bohr^3")
     atomic_write(path, text)

@@ -21,7 +21,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from ergodica.dft.functionals import Functional, energy_terms
 from ergodica.dft.gaussians.integrals import charges
-from ergodica.dft.molecule import Molecule, electron_normal
+from ergodica.dft.molecule import Molecule, electron_normal, onto_plane
 from ergodica.dft.natural import from_natural, to_natural
 from ergodica.errors import InputError
 
@@ -106,9 +106,7 @@ def minimize(
     own_charges = jnp.asarray(charges(molecule.basis), start.dtype)
     normal = electron_normal(molecule)
     normal, level = normal / jnp.linalg.norm(normal), electrons / jnp.linalg.norm(normal)
-
-    def onto_plane(vector: Float[Array, " F"]) -> Float[Array, " F"]:
-        return vector - (normal @ vector) * normal
+    in_plane = partial(onto_plane, normal)
 
     def evaluate(q: Float[Array, " F"]) -> _Point:
         def total(q: Float[Array, " F"]) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
@@ -116,11 +114,11 @@ def minimize(
             return sum(terms.values(), jnp.zeros((), q.dtype)), terms
 
         (value, terms), slope = jax.value_and_grad(total, has_aux=True)(q)
-        return _Point(q, value, onto_plane(slope), terms)
+        return _Point(q, value, in_plane(slope), terms)
 
-    first = onto_plane(to_natural(molecule.natural, molecule.overlap, start)) + level * normal
+    first = in_plane(to_natural(molecule.natural, molecule.overlap, start)) + level * normal
     size = jnp.sqrt(jnp.asarray(electrons, start.dtype))
-    last, count = _descend(evaluate, onto_plane, functional.softness(molecule), first, size, options)
+    last, count = _descend(evaluate, in_plane, functional.softness(molecule), first, size, options)
     coefficients = back(last.x)
     norm = jnp.linalg.norm(last.gradient) / size
     return Minimum(
@@ -160,7 +158,7 @@ class _State(NamedTuple):
 
 def _descend(
     evaluate: Callable[[Array], _Point],
-    onto_plane: Vectors,
+    in_plane: Vectors,
     soften: Vectors,
     start: Float[Array, " F"],
     size: Float[Array, ""],
@@ -187,7 +185,7 @@ def _descend(
         state = _remember(state, moved, new.gradient - old.gradient)
         good = jax.tree.map(lambda a, b: jnp.where(down, a, b), new, old)
         radius = jnp.minimum(radius, longest)
-        move = -onto_plane(_inverse_hessian(state, soften, good.gradient))
+        move = -in_plane(_inverse_hessian(state, soften, good.gradient))
         move = move * (radius / jnp.maximum(jnp.linalg.norm(move), radius))
         return state._replace(good=good, trial=good.x + move, radius=radius, evaluations=state.evaluations + 1)
 

@@ -13,7 +13,7 @@ from ergodica.dft.gaussians.basis import DensityBasis
 from ergodica.dft.gaussians.grid import Grid, GridOptions, make_grid
 from ergodica.dft.natural import Fragments, Natural, find_fragments, from_natural, make_natural
 
-__all__ = ["Molecule", "electron_normal", "electrostatics", "make_molecule"]
+__all__ = ["Molecule", "electron_normal", "electrostatics", "make_molecule", "onto_plane"]
 
 
 @jax.tree_util.register_dataclass
@@ -81,6 +81,11 @@ def electron_normal(molecule: Molecule) -> Float[Array, " F"]:
     """How the number of electrons changes with natural coordinates, ∂N/∂q = S^(-1/2) w."""
     own = jnp.asarray(integrals.charges(molecule.basis), molecule.overlap.dtype)
     return jax.linear_transpose(lambda q: from_natural(molecule.natural, q), own)(own)[0]
+
+
+def onto_plane(normal: Float[Array, " F"], vector: Float[Array, " F"]) -> Float[Array, " F"]:
+    """A vector less its part along a direction of length 1: that part changes the number of electrons."""
+    return vector - (normal @ vector) * normal
 
 
 def electrostatics(coefficients: Float[Array, " F"], molecule: Molecule) -> dict[str, Float[Array, ""]]:

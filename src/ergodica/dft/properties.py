@@ -18,6 +18,9 @@ from ergodica.dft.molecule import Molecule, make_molecule
 
 __all__ = ["dipole", "forces", "hirshfeld_charges", "quadrupole", "second_moments"]
 
+EMPTY = 1e-30
+"""Density of free atoms, electrons/Bohr³, below which nothing is shared."""
+
 
 @partial(jax.jit, static_argnames="grid")
 def forces(
@@ -86,12 +89,8 @@ def hirshfeld_charges(
         points, weights = block
         rho, _ = density_and_gradient(basis, positions, coefficients, points)
         parts = jnp.maximum(densities_of_atoms(basis, positions, free, points), 0.0)
-        shares = parts / jnp.maximum(parts.sum(axis=0), THINNEST)
+        shares = parts / jnp.maximum(parts.sum(axis=0), EMPTY)
         return shares @ (weights * rho)
 
     blocks = (grid.points.reshape(-1, BLOCK, 3), grid.weights.reshape(-1, BLOCK))
     return jnp.asarray(np.array(basis.numbers, float)) - jax.lax.map(of_block, blocks).sum(axis=0)
-
-
-THINNEST = 1e-30
-"""Density of free atoms, electrons/Bohr³, below which nothing is shared."""

@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ergodica.dft.functionals import Functional, energy
-from ergodica.dft.molecule import Molecule, electron_normal
+from ergodica.dft.molecule import Molecule, electron_normal, onto_plane
 from ergodica.dft.natural import from_natural, to_natural
 
 __all__ = ["Curvature", "lowest_curvature"]
@@ -55,12 +55,9 @@ def lowest_curvature(
     steps = min(steps, molecule.basis.size - 1)
     soften = functional.softness(molecule)
     normal = electron_normal(molecule)
-    normal = normal / jnp.linalg.norm(normal)
+    in_plane = partial(onto_plane, normal / jnp.linalg.norm(normal))
     slope = jax.grad(lambda q: energy(from_natural(molecule.natural, q), molecule, functional))
     place = to_natural(molecule.natural, molecule.overlap, coefficients)
-
-    def in_plane(vector: Float[Array, " F"]) -> Float[Array, " F"]:
-        return vector - (normal @ vector) * normal
 
     def curved(vector: Float[Array, " F"]) -> Float[Array, " F"]:
         return in_plane(jax.jvp(slope, (place,), (vector,))[1])

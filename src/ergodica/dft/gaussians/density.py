@@ -25,13 +25,14 @@ BLOCK = 2048
 def in_blocks(
     basis: DensityBasis, positions: Float[Array, "N 3"], coefficients: Float[Array, " F"], points: Float[Array, "P 3"]
 ) -> tuple[Float[Array, " P"], Float[Array, "P 3"]]:
-    """ρ and ∇ρ at many points, a multiple of `BLOCK`; derivatives work the Gaussians out again instead of storing them.
+    """ρ and ∇ρ at many points, block by block; derivatives work the Gaussians out again instead of storing them.
 
     The arguments are those of `density_and_gradient`.
     """
     of_block = jax.checkpoint(lambda block: density_and_gradient(basis, positions, coefficients, block))
-    rho, gradient = jax.lax.map(of_block, points.reshape(-1, BLOCK, 3))
-    return rho.reshape(-1), gradient.reshape(-1, 3)
+    whole = jnp.pad(points, ((0, -len(points) % BLOCK), (0, 0)))
+    rho, gradient = jax.lax.map(of_block, whole.reshape(-1, BLOCK, 3))
+    return rho.reshape(-1)[: len(points)], gradient.reshape(-1, 3)[: len(points)]
 
 
 def density_and_gradient(

@@ -18,6 +18,7 @@ from jaxtyping import Array, Float, Int
 from ergodica.dft.gaussians.basis import DensityBasis
 from ergodica.dft.gaussians.density import BLOCK
 from ergodica.elements import COVALENT_RADII
+from ergodica.units import BOHR
 
 __all__ = ["Grid", "GridOptions", "make_grid"]
 
@@ -118,7 +119,7 @@ def _atomic_grids(
 def _atomic_grid(number: int, options: GridOptions) -> tuple[Float[np.ndarray, "G 3"], Float[np.ndarray, " G"]]:
     row = int(np.searchsorted([2, 10, 18, 36], number))
     radii, weights = _radial_rule(options.radial + (-20 if row == 0 else 10 * (row - 1)))
-    core = radii < 0.25 * COVALENT_RADII[number] / 0.529177
+    core = radii < 0.25 * COVALENT_RADII[number] / BOHR
     parts = []
     for r, w, near in zip(radii, weights, core, strict=True):
         directions, angular = _lebedev(options.core_degree if near else options.degree)

@@ -64,11 +64,9 @@ class KohnSham:
 
     def density_error(self, coefficients: Float[np.ndarray, " F"]) -> float:
         """∫|ρ - ρ_KS| of a minimised density of the molecule, electrons."""
-        extra = -len(self.points) % BLOCK
         basis = DensityBasis.of(self.system.numbers)
         with jax.enable_x64(True):
-            places, points = self.system.positions / BOHR, np.pad(self.points, ((0, extra), (0, 0)))
-            rho = _density(basis, places, coefficients, points)[: len(self.points)]
+            rho = _density(basis, self.system.positions / BOHR, coefficients, self.points)
         return float(np.sum(self.weights * np.abs(np.asarray(rho) - self.density)))
 
 
@@ -133,6 +131,8 @@ def kohn_sham(structure: System | Atoms, xc: str = "pbe", grid_level: int = 3) -
     energy = solve(solver)
     matrix = solver.make_rdm1()
     gradient = solver.nuc_grad_method().set(grid_response=True).kernel()
+    level = f"{xc.upper()}/6-31G(2df,p)"
+    labels = Labels(energy * HARTREE, -gradient * (HARTREE / BOHR), level_of_theory=level)
     effective = solver.get_veff()
     terms = {
         "kinetic": np.einsum("ij,ji", molecule.intor("int1e_kin"), matrix),
@@ -142,7 +142,7 @@ def kohn_sham(structure: System | Atoms, xc: str = "pbe", grid_level: int = 3) -
         "nuclear": molecule.energy_nuc(),
     }
     return KohnSham(
-        system=replace(system, labels=Labels(energy * HARTREE, -gradient * (HARTREE / BOHR))),
+        system=replace(system, labels=labels),
         energy=energy,
         terms={name: float(np.real(value)) for name, value in terms.items()},
         converged=bool(solver.converged),
