@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from ergodica.errors import InputError
 from ergodica.potentials.ensemble import Calibration, EnsembleConfig, Spread
@@ -58,10 +58,9 @@ class Uncertainty:
         bound = None if self.bounds is None else self.bounds.forces
         return self.forces if bound is None else bound
 
-    @property
-    def largest_force(self) -> float:
-        """On the worst atom, eV/Å."""
-        return float(self.of_forces.max())
+    def largest_force(self, fixed: Bool[np.ndarray, " N"]) -> float:
+        """On the worst atom that is not held, eV/Å: who is held goes nowhere."""
+        return float(self.of_forces[~fixed].max(initial=0.0))
 
 
 def require_spread(potential: Potential) -> None:

@@ -355,7 +355,7 @@ def ensemble() -> Potential:
 
 def spread(ensemble, atoms) -> float:
     """Uncertainty of the force on the worst atom, eV/Å."""
-    return predict(ensemble, atoms, uncertainty=True)[0].uncertainty.largest_force
+    return predict(ensemble, atoms, uncertainty=True)[0].uncertainty.largest_force(np.zeros(len(atoms), bool))
 
 
 def test_uncertain_model_stops_the_run_and_keeps_the_frames(ensemble, ethanol, tmp_path):

@@ -58,7 +58,7 @@ def test_mean_and_spread_are_those_of_the_members(members, ensemble, systems):
         assert one.uncertainty.energy == pytest.approx(energy.std(), abs=1e-12)
         deviation = np.sqrt(((forces - forces.mean(axis=0)) ** 2).sum(axis=-1).mean(axis=0))
         np.testing.assert_allclose(one.uncertainty.forces, deviation, atol=1e-12)
-        assert one.uncertainty.largest_force == one.uncertainty.forces.max()
+        assert one.uncertainty.largest_force(system.fixed) == one.uncertainty.forces.max()
         if system.is_bulk:
             stress = np.array([p[index].stress for p in each])
             np.testing.assert_allclose(one.stress, stress.mean(axis=0), atol=1e-12)
@@ -147,7 +147,9 @@ def test_file_keeps_everything(ensemble, tmp_path, systems):
     assert left[0].energy == right[0].energy and left[1].uncertainty.energy == right[1].uncertainty.energy
     assert left[0].uncertainty.bounds.energy == 2 * left[0].uncertainty.energy
     assert left[0].uncertainty.bounds.stress is None
-    assert left[0].uncertainty.largest_force == pytest.approx(3 * left[0].uncertainty.forces.max())
+    assert left[0].uncertainty.largest_force(systems[0].fixed) == pytest.approx(3 * left[0].uncertainty.forces.max())
+    held = left[0].uncertainty.of_forces < left[0].uncertainty.of_forces.max()
+    assert left[0].uncertainty.largest_force(~held) == left[0].uncertainty.of_forces[held].max()
     assert read_header(tmp_path / "e.safetensors")["kind"] == "ensemble"
 
 

@@ -68,7 +68,8 @@ def explore(
         whole.append(_walk(potential, start, options.dynamics(temperature, own, ceiling), path))
         frames += [system.with_labels(Labels()) for system in read_structures(path)]
     known, found = _judged(potential, frames)
-    return Explored(known, np.array([one.uncertainty.largest_force for one in found]), float(np.mean(whole)))
+    worst = [one.uncertainty.largest_force(system.fixed) for system, one in zip(known, found, strict=True)]
+    return Explored(known, np.array(worst), float(np.mean(whole)))
 
 
 def _judged(potential: Potential, frames: list[System]) -> tuple[list[System], list[Any]]:

@@ -161,6 +161,9 @@ class Common(Shared):
 class Recipe(Shared):
     """Options of the verbs that do what a file says."""
 
+    precision: Literal["float32", "float64"] = "float32"
+    """Floating-point numbers of the network when what was trained is tested; it is trained in float32."""
+
     seed: int | None = None  # type: ignore[assignment]
     """Seed of everything random, instead of the one in the file."""
 

@@ -82,7 +82,7 @@ class UncertaintyWatch:
         except ErgodicaError as error:
             raise Astray(f"The model has no answer at step {frame.step}: {error}") from error
         known = found[0].uncertainty
-        largest = float(known.of_forces[~bare.fixed].max(initial=0.0))  # who is held goes nowhere
+        largest = known.largest_force(bare.fixed)
         if largest <= self.limit:
             return
         self.found += 1
