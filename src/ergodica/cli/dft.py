@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
@@ -13,7 +13,7 @@ from ergodica._extras import require
 from ergodica.cli.common import SHARED, Flag, Shared
 from ergodica.cli.failures import DONE, FAILED
 from ergodica.cli.inputs import Item, read_items
-from ergodica.cli.output import emit, progress, say
+from ergodica.cli.output import emit, gathered, say
 from ergodica.errors import InputError
 
 if TYPE_CHECKING:
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from ergodica.dft.labels.reference import KohnSham
     from ergodica.dft.run import DensityOptions, OrbitalFree
     from ergodica.system import System
+
+    _Solved = tuple[KohnSham | OrbitalFree, dict[str, Any]]
 
 __all__ = ["ks", "minimize", "scan"]
 
@@ -97,12 +99,10 @@ def minimize(
     )
     if wanted.reference:
         require("pyscf", "dft")
-    learned, solved = options.load(), _Solved(common, items)
+    learned = options.load()
     minima = iter_minimized([item.system for item in items], options, learned)
-    with solved.telling("minimising", options.name):
-        for number, one in minima:
-            solved.add(number, one, _record(items[number], one, wanted, options, learned))
-    return solved.code
+    results = ((number, (one, _record(items[number], one, wanted, options, learned))) for number, one in minima)
+    return gathered(common, "minimising", len(items), results, partial(_finish, common, len(items), options.name))
 
 
 def scan(
@@ -143,21 +143,12 @@ def scan(
     angles, systems = turned(items[0].system, dihedral, points)
     if reference:
         require("pyscf", "dft")
-    minima, records = iter_minimized(systems, DensityOptions(functional, force=force)), {}
-    try:
-        with progress(common) as bar:
-            task = bar.add_task("turning", total=points)
-            for number, one in minima:
-                other = _solve(systems[number]) if reference else None
-                records[number] = _scanned(angles[number], one, other)
-                bar.advance(task)
-    finally:  # what is known stays known when the rest is given up
-        _draw(common, [records[number] for number in sorted(records)])
-    return (
-        DONE
-        if all(one["converged"] and one["reference_converged"] in (True, None) for one in records.values())
-        else FAILED
+    minima = iter_minimized(systems, DensityOptions(functional, force=force))
+    results = (
+        (number, _scanned(angles[number], one, _solve(systems[number]) if reference else None))
+        for number, one in minima
     )
+    return gathered(common, "turning", points, results, partial(_draw, common))
 
 
 def ks(*files: str, common: Shared = SHARED) -> int:
@@ -174,57 +165,25 @@ def ks(*files: str, common: Shared = SHARED) -> int:
 
     for item in items:  # bad input is told before anything is computed
         electrons_of(item.system)
-    solved = _Solved(common, items)
-    with solved.telling("solving", "Kohn-Sham"):
-        for number, item in enumerate(items):
-            one = _solve(item.system)
-            solved.add(number, one, {**item.head, "iterations": one.cycles, **_solution(one)})
-    return solved.code
+    solved = ((number, _solve(item.system)) for number, item in enumerate(items))
+    results = (
+        (number, (one, {**items[number].head, "iterations": one.cycles, **_solution(one)})) for number, one in solved
+    )
+    return gathered(common, "solving", len(items), results, partial(_finish, common, len(items), "Kohn-Sham"))
 
 
-@dataclass
-class _Solved:
-    """Molecules that are solved one after another; written and printed when all are, or when the rest is given up."""
+def _finish(common: Shared, total: int, method: str, done: Sequence[tuple[int, _Solved]]) -> int:
+    """Write the structures with their energies and forces, print what was found; whether all converged, as a code."""
+    if common.output is not None:
+        from ergodica.files import write_structures
 
-    common: Shared
-    items: Sequence[Item]
-    found: dict[int, tuple[KohnSham | OrbitalFree, dict[str, Any]]] = field(default_factory=dict)
-
-    @contextmanager
-    def telling(self, verb: str, method: str) -> Iterator[None]:
-        """Show how many are done while the block adds them, and the results at its end, however it ends."""
-        try:
-            with progress(self.common) as bar:
-                task = bar.add_task(verb, total=len(self.items))
-                self._advance = lambda: bar.advance(task)
-                yield
-        finally:
-            if self.found:
-                self._finish()
-            good = sum(one.converged for one, _ in self.found.values())
-            say(self.common, f"{method}: {good} of {len(self.items)} converged")
-
-    def add(self, number: int, one: KohnSham | OrbitalFree, record: dict[str, Any]) -> None:
-        """A molecule is solved."""
-        self.found[number] = one, record
-        self._advance()
-
-    @property
-    def code(self) -> int:
-        """Whether everything converged, as an exit code."""
-        return DONE if all(map(_converged, (record for _, record in self.found.values()))) else FAILED
-
-    def _finish(self) -> None:
-        """Write the structures with their energies and forces, and print what was found."""
-        done = [self.found[number] for number in sorted(self.found)]
-        if self.common.output is not None:
-            from ergodica.files import write_structures
-
-            write_structures(self.common.output, [_marked(one) for one, _ in done])
-        keys = ("file", "index", "formula", "converged", "iterations", "energy_Ha", "gradient_norm")
-        records = [record for _, record in done]
-        rows = [[*(one.get(key) for key in keys), (one.get("reference") or {}).get("energy_Ha")] for one in records]
-        emit(self.common, records if len(self.items) > 1 else records[0], COLUMNS, rows)
+        write_structures(common.output, [_marked(one) for _, (one, _) in done])
+    keys = ("file", "index", "formula", "converged", "iterations", "energy_Ha", "gradient_norm")
+    records = [record for _, (_, record) in done]
+    rows = [[*(one.get(key) for key in keys), (one.get("reference") or {}).get("energy_Ha")] for one in records]
+    emit(common, records if total > 1 else records[0], COLUMNS, rows)
+    say(common, f"{method}: {sum(one['converged'] for one in records)} of {total} converged")
+    return DONE if all(map(_converged, records)) else FAILED
 
 
 def _converged(record: dict[str, Any]) -> bool:
@@ -299,13 +258,14 @@ def _scanned(angle: float, one: OrbitalFree, other: KohnSham | None) -> dict[str
     }
 
 
-def _draw(common: Shared, records: list[dict[str, Any]]) -> None:
-    """Picture and table of a scan."""
-    if not records:
-        return
+def _draw(common: Shared, done: Sequence[tuple[int, dict[str, Any]]]) -> int:
+    """Picture and table of a scan; whether everything converged, as an exit code."""
+    records = [record for _, record in done]
     if common.output is not None:
         from ergodica.dft.scan import plot_scan
 
         plot_scan(common.output, records)
     columns = ("angle / degrees", "energy / Ha", "converged", "Kohn-Sham / Ha")
     emit(common, records, columns, [list(record.values())[: len(columns)] for record in records])
+    good = all(one["converged"] and one["reference_converged"] in (True, None) for one in records)
+    return DONE if good else FAILED

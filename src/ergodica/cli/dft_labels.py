@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -12,7 +13,7 @@ from cyclopts import Parameter
 from ergodica.cli.common import SHARED, Flag, Shared
 from ergodica.cli.failures import DONE, FAILED
 from ergodica.cli.inputs import read_items
-from ergodica.cli.output import emit, progress, say
+from ergodica.cli.output import emit, gathered, progress, say
 
 if TYPE_CHECKING:
     from ergodica.dft.labels.conformer import Conformer
@@ -136,32 +137,22 @@ def evaluate(
     if common.output is not None:
         learned, info = load_functional(functional)  # before anything is computed
     options = DensityOptions(functional, start=start, minimize=MinimizeOptions(steps=steps), force=force)
-    minima, found = iter_minimized([one.system for one in conformers], options), {}
-    try:
-        with progress(common) as bar:
-            task = bar.add_task("minimising", total=len(conformers))
-            for number, one in minima:
-                found[number] = one
-                bar.advance(task)
-    except BaseException:  # what is known stays known when the rest is given up
-        if found:
-            _tell(common, conformers, found)
-        raise
-    record = _tell(common, conformers, found)
+    minima = iter_minimized([one.system for one in conformers], options)
+    record = gathered(common, "minimising", len(conformers), minima, partial(_tell, common, conformers))
     if common.output is not None:
         named = {f"test_{key}": value for key, value in record.items()}
         save_functional(common.output, learned, replace(info, errors={**info.errors, **named}))
     return DONE if record["converged"] == 1 else FAILED
 
 
-def _tell(common: Shared, conformers: Sequence[Conformer], found: Mapping[int, OrbitalFree]) -> dict[str, Any]:
+def _tell(common: Shared, conformers: Sequence[Conformer], done: Sequence[tuple[int, OrbitalFree]]) -> dict[str, Any]:
     """Print the errors of what was minimised, and name what did not converge."""
     from ergodica.dft.evaluation import functional_errors
 
-    for number in sorted(found):
-        if not found[number].converged:
-            say(common, f"{found[number].system.name}: not converged, and left out of the errors")
-    errors = functional_errors([conformers[number] for number in found], list(found.values()))
+    for _, one in done:
+        if not one.converged:
+            say(common, f"{one.system.name}: not converged, and left out of the errors")
+    errors = functional_errors([conformers[number] for number, _ in done], [one for _, one in done])
     record = {f"{key}{UNITS.get(key, '')}": value for key, value in asdict(errors).items()}
     emit(common, record, ("", "errors"), list(record.items()))
     return record

@@ -5,15 +5,19 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
     from ergodica.cli.common import Shared
 
-__all__ = ["emit", "plain", "progress", "say"]
+__all__ = ["Answer", "emit", "gathered", "plain", "progress", "say"]
+
+
+One = TypeVar("One")
+Answer = TypeVar("Answer")
 
 
 def plain(value: Any) -> Any:
@@ -87,3 +91,36 @@ def progress(common: Shared) -> Progress:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     hidden = common.quiet or not sys.stderr.isatty()
     return Progress(*columns, console=Console(stderr=True), transient=True, disable=hidden)
+
+
+def gathered(
+    common: Shared,
+    verb: str,
+    total: int,
+    results: Iterable[tuple[int, One]],
+    tell: Callable[[list[tuple[int, One]]], Answer],
+) -> Answer:
+    """Gather results as they come behind a progress bar; what is known is told when the rest is given up, too.
+
+    Args:
+        common: the verb's options.
+        verb: what is being done, beside the bar.
+        total: how many results there will be.
+        results: with their numbers, in any order.
+        tell: writes and prints results, which it gets by rising number.
+
+    Returns:
+        what `tell` gives.
+    """
+    found: dict[int, One] = {}
+    try:
+        with progress(common) as bar:
+            task = bar.add_task(verb, total=total)
+            for number, one in results:
+                found[number] = one
+                bar.advance(task)
+    except BaseException:
+        if found:
+            tell(sorted(found.items(), key=lambda item: item[0]))
+        raise
+    return tell(sorted(found.items(), key=lambda item: item[0]))

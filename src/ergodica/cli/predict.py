@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ergodica.cli.common import DEFAULTS, Common, Flag
 from ergodica.cli.inputs import Item, read_items
-from ergodica.cli.output import emit, progress, say
+from ergodica.cli.output import Answer, emit, gathered, say
 from ergodica.cli.session import CompileWatch
 from ergodica.errors import InputError
 
@@ -34,17 +35,12 @@ def predict(*files: str, uncertainty: Flag = False, common: Common = DEFAULTS) -
     items, potential = read_items(files), common.load()
     if common.output is not None and potential.config.head != "energy":
         raise InputError(f"'{potential.info.name}' predicts no energies, so there are no labels to write: use --json.")
-    found: dict[int, Any] = {}
-    try:
-        _fill(found, common, potential, items, uncertainty)
-    finally:  # what is known stays known when the rest is given up
-        if found:
-            known = sorted(found)
-            _tell(common, potential, [items[index] for index in known], [found[index] for index in known])
+    _gathered(common, potential, items, uncertainty, partial(_tell, common, potential, items))
 
 
-def _tell(common: Common, potential: Potential, items: Sequence[Item], found: Sequence[Any]) -> None:
+def _tell(common: Common, potential: Potential, given: Sequence[Item], done: Sequence[tuple[int, Any]]) -> None:
     """Write and print predictions."""
+    items, found = [given[number] for number, _ in done], [one for _, one in done]
     if common.output is not None:
         _write(common, items, found)
     unit = getattr(potential.config, "unit", "")
@@ -64,24 +60,25 @@ def predict_items(
     common: Common, potential: Potential, items: Sequence[Item], uncertainty: bool = False
 ) -> list[Prediction] | list[PropertyPrediction]:
     """Predictions in the order of the items, with progress, time and number of compilations on stderr."""
-    found: dict[int, Any] = {}
-    _fill(found, common, potential, items, uncertainty)
-    return [found[index] for index in range(len(items))]
+    return _gathered(common, potential, items, uncertainty, lambda done: [one for _, one in done])
 
 
-def _fill(
-    found: dict[int, Any], common: Common, potential: Potential, items: Sequence[Item], uncertainty: bool
-) -> None:
+def _gathered(
+    common: Common,
+    potential: Potential,
+    items: Sequence[Item],
+    uncertainty: bool,
+    tell: Callable[[list[tuple[int, Any]]], Answer],
+) -> Answer:
     from ergodica.prediction import compilations, iter_predictions
 
     systems = [item.system for item in items]
-    with CompileWatch(atoms_of(items), common.quiet) as watch, progress(common) as bar:
-        task = bar.add_task("predicting", total=len(items))
-        for index, one in iter_predictions(potential, systems, precision=common.precision, uncertainty=uncertainty):
-            found[index] = one
-            bar.advance(task)
+    with CompileWatch(atoms_of(items), common.quiet) as watch:
+        found = iter_predictions(potential, systems, precision=common.precision, uncertainty=uncertainty)
+        answer = gathered(common, "predicting", len(items), found, tell)
     many = "1 structure" if len(items) == 1 else f"{len(items)} structures"
     say(common, f"{potential.info.name}: {many} in {watch.summary(compilations(potential, uncertainty))}")
+    return answer
 
 
 def atoms_of(items: Sequence[Item]) -> str:
