@@ -178,7 +178,8 @@ Expectation = Callable[[int, Prediction], tuple[float, Float[np.ndarray, "N 3"]]
 
 
 def _permuted(system: System, order: np.ndarray) -> System:
-    return replace(system, numbers=system.numbers[order], positions=system.positions[order], fixed=system.fixed[order])
+    here = System(system.numbers[order], system.positions[order], system.cell, system.pbc, system.charge)
+    return replace(here, info=system.info, fixed=system.fixed[order], name=system.name)
 
 
 def _deviation(potential: Potential, system: System, energy: float, forces: np.ndarray, found: Prediction) -> float:

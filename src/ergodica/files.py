@@ -33,6 +33,7 @@ __all__ = [
     "read_atoms",
     "read_lines",
     "read_structures",
+    "split_selection",
     "structure_format",
     "write_structures",
 ]
@@ -174,7 +175,7 @@ def read_structures(
         frames = [(f"stdin frame {index}", atoms) for index, atoms in enumerate(_read_stdin())]
         systems = _from_atoms(frames, needs, keys)
     else:
-        file, selection = _split_selection(str(path))
+        file, selection = split_selection(str(path))
         _check_file(file)
         if file.suffix == ".npz":
             systems = [_labelled(system, system.info, needs, keys) for system in _read_npz(file, selection)]
@@ -201,7 +202,7 @@ def read_atoms(path: str | Path) -> list[Atoms]:
     """
     if str(path) == "-":
         return _read_stdin()
-    file, selection = _split_selection(str(path))
+    file, selection = split_selection(str(path))
     _check_file(file)
     if file.suffix == ".h5":
         from ergodica.trajectories.hdf5 import read_hdf5
@@ -215,7 +216,7 @@ def read_atoms(path: str | Path) -> list[Atoms]:
     return frames
 
 
-def _split_selection(path: str) -> tuple[Path, str | None]:
+def split_selection(path: str) -> tuple[Path, str | None]:
     """File and what follows the last @; a file that really has an @ in its name is taken as it is."""
     name, at, selection = path.rpartition("@")
     return (Path(path), None) if not at or not name or Path(path).exists() else (Path(name), selection)

@@ -12,7 +12,7 @@ from ergodica.files import atomic_write
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["PICTURES", "picture_format", "plot_bytes", "write_picture"]
+__all__ = ["PICTURES", "literal", "picture_format", "plot_bytes", "write_picture"]
 
 PICTURES = (".png", ".pdf", ".svg")
 """Endings of files of pictures."""
@@ -38,6 +38,11 @@ def write_picture(path: str | Path, figure: Figure) -> None:
         WorkFailed: disk full or folder not writable; an older file stays as it was.
     """
     atomic_write(path, plot_bytes(figure, picture_format(path)))
+
+
+def literal(text: str) -> str:
+    """A text in which matplotlib finds no mathematics, such as the name of a file."""
+    return text.replace("$", r"\$")
 
 
 def plot_bytes(figure: Figure, kind: str = "png") -> bytes:

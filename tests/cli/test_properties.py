@@ -11,6 +11,7 @@ from ase.build import bulk
 from ase.constraints import FixAtoms
 from ase.io import write
 
+from ergodica.errors import WorkFailed
 from tests.cli.conftest import is_one_sentence
 
 QUICK = ("--length", "5", "--mesh", "20")
@@ -65,6 +66,46 @@ def test_one_crystal_without_phonons_does_not_take_those_of_the_others_away(meta
     assert "no result: lone: all frequencies are zero" in answer.err and Path("out/result.json").exists()
     alone = metals("phonons", "lone.xyz", "--no-relax", *QUICK)
     assert alone.code == 1 and is_one_sentence(alone.err)
+
+
+def failing_for(symbol, real, error):
+    """A calculation that fails for crystals with an element."""
+
+    def compute(potential, systems, options):
+        if any(symbol in system.to_ase().symbols for system in systems):
+            raise error
+        return real(potential, systems, options)
+
+    return compute
+
+
+def test_one_crystal_that_fails_does_not_take_the_constants_of_the_others_away(metals, monkeypatch):
+    from ergodica.properties import elastic
+
+    broken = failing_for("Au", elastic.elastic, WorkFailed("Gold is no crystal."))
+    monkeypatch.setattr(elastic, "elastic", broken)
+    answer = metals("elastic", "two.xyz", "--json", "-o", "out")
+    assert answer.code == 1 and "no result: Gold is no crystal." in answer.err
+    (copper,) = answer.json
+    assert copper["formula"] == "Cu" and Path("out/two-0/elastic.png").exists() and not Path("out/two-1").exists()
+
+
+def test_what_was_computed_before_ctrl_c_is_kept(metals, monkeypatch):
+    from ergodica.cli import study
+    from ergodica.properties import eos
+
+    monkeypatch.setattr(study, "GROUP", 1)
+    monkeypatch.setattr(eos, "eos", failing_for("Au", eos.eos, KeyboardInterrupt()))
+    answer = metals("eos", "two.xyz", "--json", "-o", "out")
+    assert answer.code == 130 and "Interrupted" in answer.err
+    assert [record["formula"] for record in answer.json] == ["Cu"]
+    assert json.loads(Path("out/result.json").read_text()) == answer.json
+
+
+def test_names_of_files_are_no_mathematics(metals):
+    write("a$x_$b@2.xyz", bulk("Cu"), format="extxyz")
+    answer = metals("eos", "a$x_$b@2.xyz", "--json", "-o", "out")
+    assert answer.code == 0 and Path("out/report.html").exists()
 
 
 @pytest.mark.parametrize("verb", VERBS)

@@ -219,6 +219,12 @@ def test_ends_that_are_no_minima_are_told(even):
     assert len(found.warnings) == 1 and "end" in found.warnings[0] and not found.converged
 
 
+def test_a_search_that_is_stopped_gives_the_path_so_far(even):
+    found = neb(EMT, even[0], even[1], images=3, precision="float64", fmax=1e-9, report=lambda now: now.steps > 0)
+    assert not found.converged and "was stopped" in found.failure and found.steps > 0 and len(found.images) == 5
+    assert np.isfinite(found.energies).all()
+
+
 def test_ends_that_do_not_relax_are_a_failure(monkeypatch):
     ends = [System([29, 29], [[0, 0, 0], [0, 0, d]]) for d in (2.3, 2.5)]
     monkeypatch.setattr("ergodica.dynamics.neb.relax", lambda *_, **__: [Relaxed(one, False, 7, 0.3) for one in ends])

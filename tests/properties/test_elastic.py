@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from ase.build import bulk, molecule
+from ase.build import bulk, fcc111, molecule
 from ase.calculators.emt import EMT
 from ase.calculators.lj import LennardJones
 
@@ -111,6 +111,14 @@ def test_unstable_crystal_is_flagged():
     (found,) = elastic(argon(), bulk("Ar", "sc", a=3.8))
     assert not found.stable and "unstable" in found.warnings[-1]
     assert np.isnan(found.moduli.debye) or found.eigenvalues[0] < 0
+
+
+def test_what_resists_no_strain_along_a_vacuum_is_neither_stable_nor_unstable():
+    slab = fcc111("Cu", (1, 1, 1), vacuum=8.0)
+    slab.pbc = True
+    (found,) = elastic(EMT(), slab)
+    assert not found.stable and "does not resist some strain" in found.warnings[-1]
+    assert np.isnan(found.moduli.bulk) and np.isnan(found.moduli.young) and found.moduli.bulk_voigt > 1
 
 
 def test_structure_at_odds_with_the_model_is_warned_of_when_not_relaxed():

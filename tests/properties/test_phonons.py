@@ -14,6 +14,7 @@ from ergodica import load, phonons
 from ergodica.errors import InputError, WorkFailed
 from ergodica.properties.harmonic import displaced, forces_at_rest, supercell_multiples
 from ergodica.properties.options import PhononOptions
+from ergodica.properties.phonons import analyse
 from ergodica.system import Labels, as_system
 from ergodica.units import HBAR, KB, THZ
 from tests.properties.fakes import ARGON, NEAREST, argon, crystal_of
@@ -150,7 +151,30 @@ def test_missing_packages_are_named_with_the_command_that_brings_them(monkeypatc
         phonons(EMT(), bulk("Cu"))
 
 
+def test_modes_that_are_a_little_imaginary_are_counted_where_they_are_left_out(springs, monkeypatch):
+    """Frequencies lowered by a shift: whatever comes out at or below zero is missing in the thermal functions."""
+    real = type(springs.phonopy).run_mesh
+
+    def lowered(self, *arguments, **options):
+        found = real(self, *arguments, **options)
+        found.frequencies[np.asarray(found.frequencies) < 0.3] = -0.05
+        return found
+
+    options = PhononOptions(**{**QUICK, "mesh": 60.0})
+    assert analyse(springs.system, springs.phonopy, options).warnings == ()
+    monkeypatch.setattr(type(springs.phonopy), "run_mesh", lowered)
+    (warning,) = analyse(springs.system, springs.phonopy, options).warnings
+    assert "modes of the mesh are imaginary by rounding or a little more (down to 0.050i THz)" in warning
+
+
 def test_unsuitable_input_is_refused():
+    charged, mixed = bulk("Cu"), bulk("Cu", cubic=True)
+    charged.info["charge"] = 1
+    mixed.set_masses([63.0, 65.0, 63.0, 65.0])
+    with pytest.raises(InputError, match="charge of 1"):
+        phonons(EMT(), charged)
+    with pytest.raises(InputError, match="several masses"):
+        phonons(EMT(), mixed)
     with pytest.raises(InputError, match="no crystal"):
         phonons(EMT(), molecule("H2O"))
     for bad in ({"supercell": (0, 1, 1)}, {"length": -1.0}, {"mesh": 0.0}, {"lenght": 9}):

@@ -52,6 +52,16 @@ def test_what_is_no_model_and_what_fails_get_a_sentence():
         evaluator(EMT())([as_system(bulk("Si"), "fancy")])
 
 
+def test_forces_that_are_no_numbers_are_no_rest():
+    class Broken(EMT):
+        def calculate(self, *arguments, **options):
+            super().calculate(*arguments, **options)
+            self.results["forces"] = np.full_like(self.results["forces"], np.nan)
+
+    with pytest.raises(InputError, match="copper: the label 'forces' is not a finite number"):
+        relax_together(evaluator(Broken()), [as_system(bulk("Cu"), "copper")])
+
+
 @pytest.mark.parametrize("cell", ["fixed", "shape", "free"])
 def test_all_come_to_rest_as_each_would_alone(cell):
     structures = crystals()

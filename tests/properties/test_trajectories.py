@@ -130,6 +130,12 @@ def test_oscillator_has_its_line_and_its_degrees_of_freedom():
     assert np.trapezoid(found.total, found.frequencies) == pytest.approx(found.freedom, rel=1e-3)
 
 
+def test_frames_farther_apart_than_the_window_have_a_spectrum_of_two_points():
+    velocity = np.random.default_rng(0).normal(size=(16, 4, 3))
+    found = vibrations(frames_of(np.zeros((16, 4, 3)), interval=1e4, velocities=velocity))
+    assert len(found.lags) == 2 and np.isfinite(found.total).all()
+
+
 def test_errors_know_of_correlation():
     noise, decay = RNG.normal(size=200_000), 0.9
     series = np.zeros_like(noise)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ergodica.cli.common import SHARED, Shared, Words
 from ergodica.cli.inputs import STDIN, formula
 from ergodica.cli.md import parse_time
-from ergodica.cli.output import emit, say
+from ergodica.cli.output import emit, gathered, say
 from ergodica.errors import InputError
 from ergodica.properties.options import AnalysisOptions
 
@@ -63,19 +65,26 @@ def analyze(
     from ergodica.properties.analysis import analyze as library_analyze
     from ergodica.properties.frames import read_frames
 
-    records = []
-    for name, plot in zip(names, plots, strict=True):
-        frames = read_frames(name, interval)
+    def one(number: int) -> tuple[int, dict[str, Any]]:
+        frames = read_frames(names[number], interval)
         result = library_analyze(_skipped(frames, skip), options)
         for warning in result.warnings:
             say(common, f"warning: {warning}")
-        records.append({"file": name, "formula": _formula(frames), **result.to_dict()})
+        plot = plots[number]
         if plot is not None:
-            _draw(result, plot, name)
+            _draw(result, plot, names[number])
+        return number, {"file": names[number], "formula": _formula(frames), **result.to_dict()}
+
+    gathered(common, "reading", len(names), map(one, range(len(names))), partial(_tell, common, len(names)))
+
+
+def _tell(common: Shared, total: int, done: Sequence[tuple[int, dict[str, Any]]]) -> None:
+    """Print what was found."""
+    records = [record for _, record in done]
     for record in records if not common.json else []:
         emit(common, record, ("", f"{record['file']}, {record['formula']}"), _rows(record))
     if common.json:
-        emit(common, records if len(records) > 1 else records[0])
+        emit(common, records if total > 1 else records[0])
 
 
 def _plots(common: Shared, names: list[str]) -> list[Path | None]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -13,10 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from ergodica.cli.common import Common, Flag  # noqa: F401  the parser looks inherited options up here
-from ergodica.cli.failures import DONE, FAILED
 from ergodica.cli.inputs import Item, read_items
 from ergodica.cli.output import plain, say
-from ergodica.errors import WorkFailed
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -29,9 +27,8 @@ __all__ = [
     "Displacements",
     "Drawing",
     "Expansion",
-    "Outcome",
-    "finish",
     "named",
+    "row_of",
     "table",
     "write_ensemble",
     "write_folder",
@@ -131,7 +128,9 @@ def named(files: Sequence[str]) -> list[Item]:
 
 def _names(items: Sequence[Item]) -> list[str]:
     """Stems of the files; where these are alike (POSCAR) with their folders, where that is not enough with numbers."""
-    paths = [Path(item.file.partition("@")[0]).absolute() for item in items]
+    from ergodica.files import split_selection
+
+    paths = [split_selection(item.file)[0].absolute() for item in items]
     stems = ["stdin" if item.file == "-" else path.stem for item, path in zip(items, paths, strict=True)]
     counts = Counter(item.file for item in items)
     sources = Counter(stem for stem, _ in {(stem, item.file) for stem, item in zip(stems, items, strict=True)})
@@ -147,76 +146,17 @@ def _names(items: Sequence[Item]) -> list[str]:
     return names
 
 
-@dataclass
-class Outcome:
-    """Which structures of a call came to nothing: a call of one fails as a whole, of others the rest is reported."""
-
-    common: Common
-    items: Sequence[Item]
-    lost: set[int] = field(default_factory=set)
-
-    def __call__(self, number: int, reason: str) -> None:
-        """One has no result."""
-        if len(self.items) == 1:
-            raise WorkFailed(reason)
-        self.lost.add(number)
-        say(self.common, f"no result: {reason}")
-
-    @property
-    def left(self) -> list[Item]:
-        """The structures with results.
-
-        Raises:
-            WorkFailed: there are none.
-        """
-        left = [item for number, item in enumerate(self.items) if number not in self.lost]
-        if not left:
-            raise WorkFailed("There is no result for any of the structures.")
-        return left
-
-    @property
-    def code(self) -> int:
-        """Of the exit."""
-        return FAILED if self.lost else DONE
-
-
-def finish(
-    common: Common, items: Sequence[Item], found: Sequence[Any], draw: Any, title: str, several: bool | None = None
-) -> list[dict[str, Any]]:
-    """Records of the results; warnings are told, and the folder is written where one was asked for.
-
-    Args:
-        common: the verb's options.
-        items: the structures.
-        found: the results, with `to_dict` and `warnings`.
-        draw: from a result and a title to its `Drawing`.
-        title: of the page.
-        several: whether many were asked for, of which only these came out.
-    """
-    for one in found:
-        for warning in one.warnings:
-            say(common, f"warning: {warning}")
-    records = [{**item.head, **one.to_dict()} for item, one in zip(items, found, strict=True)]
-    if common.output is not None:
-        drawings = {
-            item.system.name: draw(one, f"{item.system.name}, {common.model}")
-            for item, one in zip(items, found, strict=True)
-        }
-        write_folder(common, records if several or len(records) > 1 else records[0], drawings, records, title)
-    return records
-
-
 def write_folder(
-    common: Common, result: Any, drawings: Mapping[str, Drawing], records: Sequence[Mapping[str, Any]], title: str
+    common: Common, drawings: Mapping[str, Drawing], records: Sequence[Mapping[str, Any]], title: str, several: bool
 ) -> None:
     """Write `result.json`, the pictures and files of every structure, and `report.html`.
 
     Args:
         common: the verb's options, with an output folder.
-        result: what `--json` gives.
-        drawings: by name of the structure; one's files stand in the folder itself, several in folders of their names.
-        records: the scalar figures of each become its table on the page.
+        drawings: by name of the structure.
+        records: what `--json` gives of each; the scalar figures become its table on the page.
         title: of the page.
+        several: each structure has a folder of its own, and `result.json` is a list.
     """
     from ergodica.files import atomic_write
     from ergodica.pictures import write_picture
@@ -224,14 +164,15 @@ def write_folder(
 
     folder = common.output
     assert folder is not None
-    atomic_write(folder / "result.json", (json.dumps(plain(result), indent=1, allow_nan=False) + "\n").encode())
+    result = plain(list(records) if several else records[0])
+    atomic_write(folder / "result.json", (json.dumps(result, indent=1, allow_nan=False) + "\n").encode())
     sections = []
     for (name, drawing), record in zip(drawings.items(), records, strict=True):
-        place = folder if len(drawings) == 1 else folder / name
-        for stem, figure in drawing.figures.items():
-            write_picture(place / f"{stem}.png", figure)
+        place = folder / name if several else folder
         for file, content in drawing.files.items():
             atomic_write(place / file, content)
+        for stem, figure in drawing.figures.items():
+            write_picture(place / f"{stem}.png", figure)
         warnings = " ".join(record.get("warnings", ()))
         sections.append(Section(name, warnings, dict(table(record)), tuple(drawing.figures.values())))
     atomic_write(folder / "report.html", render_page(title, sections))
@@ -263,6 +204,11 @@ def write_ensemble(
     title, section = page
     write_picture(folder / picture, section.figures[0])
     atomic_write(folder / "report.html", render_page(title, [section]))
+
+
+def row_of(keys: Sequence[str], record: Mapping[str, Any]) -> list[list[Any]]:
+    """One row of a table of several structures."""
+    return [[record[key] for key in ("file", "index", "formula", *keys)]]
 
 
 def table(record: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Any
 
 from cyclopts import Parameter
 
 from ergodica.cli.common import Flag
-from ergodica.cli.crystals import DEFAULTS, CrystalOptions, Drawing, finish, named, table
-from ergodica.cli.output import emit, say
-from ergodica.cli.predict import atoms_of
-from ergodica.cli.session import CompileWatch
+from ergodica.cli.crystals import DEFAULTS, CrystalOptions, Drawing, named, row_of, table
+from ergodica.cli.study import Study, studied
 from ergodica.properties.options import ElasticOptions
 
 __all__ = ["elastic"]
@@ -28,7 +27,7 @@ def elastic(
     fmax: float = 1e-3,
     steps: int = 300,
     common: CrystalOptions = DEFAULTS,
-) -> None:
+) -> int:
     """Elastic constants of every crystal in the files, in the axes of its conventional cell (x ∥ a, z ∥ c*).
 
     Parameters
@@ -53,18 +52,14 @@ def elastic(
     items = named(files)
     from ergodica.properties.elastic import elastic as library_elastic
 
-    potential = common.load()
-    with CompileWatch(atoms_of(items), common.quiet) as watch:
-        found = library_elastic(potential, [item.system for item in items], options)
-    records = finish(common, items, found, _draw, "Elastic constants")
-    if len(records) > 1:
-        rows: list[Any] = [[r[key] for key in ("file", "index", "formula", *KEYS)] for r in records]
-        emit(common, records, COLUMNS, rows)
-    else:
-        constants = [(name, value) for name, value in records[0]["independent_GPa"].items()]
-        rows = [(f"{name} / GPa", f"{value:.2f}") for name, value in constants] + table(records[0])
-        emit(common, records[0], ("", records[0]["formula"]), rows)
-    say(common, f"{potential.info.name}: {watch.summary()}")
+    compute, rows = partial(library_elastic, options=options), partial(row_of, KEYS)
+    study = Study("elastic constants", "Elastic constants", compute, _draw, COLUMNS, rows, _alone)
+    return studied(common, items, study)[1]
+
+
+def _alone(record: dict[str, Any]) -> tuple[tuple[str, str], list[Any], str]:
+    constants = [(f"{name} / GPa", f"{value:.2f}") for name, value in record["independent_GPa"].items()]
+    return ("", record["formula"]), constants + table(record), ""
 
 
 def _draw(result: Any, title: str) -> Drawing:

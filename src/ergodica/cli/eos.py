@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Literal
 
-from ergodica.cli.crystals import DEFAULTS, CrystalOptions, Drawing, finish, named
-from ergodica.cli.failures import DONE, FAILED
-from ergodica.cli.output import emit, say
-from ergodica.cli.predict import atoms_of
-from ergodica.cli.session import CompileWatch
+from ergodica.cli.crystals import DEFAULTS, CrystalOptions, Drawing, named, row_of
+from ergodica.cli.failures import FAILED
+from ergodica.cli.study import Study, studied
 from ergodica.properties.options import EosOptions
 
 __all__ = ["eos"]
@@ -51,14 +50,14 @@ def eos(
     items = named(files)
     from ergodica.properties.eos import eos as library_eos
 
-    potential = common.load()
-    with CompileWatch(atoms_of(items), common.quiet) as watch:
-        found = library_eos(potential, [item.system for item in items], options)
-    records = finish(common, items, found, _draw, "Equation of state")
-    rows = [[r[key] for key in ("file", "index", "formula", *KEYS)] for r in records]
-    emit(common, records if len(records) > 1 else records[0], COLUMNS, rows)
-    say(common, f"{potential.info.name}: {watch.summary()}")
-    return DONE if all(one.found for one in found) else FAILED
+    compute, rows = partial(library_eos, options=options), partial(row_of, KEYS)
+    study = Study("equation of state", "Equation of state", compute, _draw, COLUMNS, rows, _alone)
+    found, code = studied(common, items, study)
+    return code if all(one.found for one in found) else FAILED
+
+
+def _alone(record: dict[str, Any]) -> tuple[tuple[str, ...], list[Any], str]:
+    return COLUMNS, row_of(KEYS, record), ""
 
 
 def _draw(result: Any, title: str) -> Drawing:

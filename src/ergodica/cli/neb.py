@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ergodica.cli.common import DEFAULTS, Common, Flag
 from ergodica.cli.crystals import Drawing, table, write_folder
-from ergodica.cli.failures import DONE, FAILED
+from ergodica.cli.failures import DONE, FAILED, INTERRUPTED
 from ergodica.cli.inputs import Item, read_items
 from ergodica.cli.output import emit, progress, say
 from ergodica.cli.session import CompileWatch
 from ergodica.dynamics.options import NEBOptions
 from ergodica.errors import InputError
+from ergodica.training.interrupt import Interrupt
 
 if TYPE_CHECKING:
     from ergodica.dynamics.neb import ReactionPath
@@ -69,23 +70,27 @@ def neb(
     from ergodica.dynamics.neb import neb as library_neb
 
     potential = common.load()
-    with CompileWatch(f"images of {len(items[0].system)} atoms", common.quiet) as watch, progress(common) as bar:
+    watch, interrupt = CompileWatch(f"images of {len(items[0].system)} atoms", common.quiet), Interrupt()
+    with watch, progress(common) as bar, interrupt.watching():
         task = bar.add_task("path", total=steps)
 
-        def report(now: Progress) -> None:
+        def report(now: Progress) -> bool:
             climbs = ", an image climbs" if now.climbing else ""
             bar.update(task, completed=now.steps, description=f"largest force {now.fmax:.4f} eV/Å{climbs}")
+            return interrupt.requested
 
         found = library_neb(potential, *(item.system for item in items), options=options, report=report)
     record = {**_head(items), **found.to_dict()}
     for warning in found.warnings:
         say(common, f"warning: {warning}")
+    emit(common, record, ("", "path"), table({k: v for k, v in record.items() if k != "saddle_image"}))
     if common.output is not None:
         _write(common, common.output, found, record, f"{items[0].head['formula']}, {potential.info.name}")
-    emit(common, record, ("", "path"), table({k: v for k, v in record.items() if k != "saddle_image"}))
     if found.failure:
         say(common, found.failure)
     say(common, f"{potential.info.name}: {watch.summary()}")
+    if interrupt.requested:
+        return INTERRUPTED
     return DONE if found.converged else FAILED
 
 
@@ -113,6 +118,6 @@ def _write(common: Common, output: Path, found: ReactionPath, record: dict[str, 
     elif output.suffix:
         write_structures(output, found.images)
     else:
-        drawing = Drawing({"path": plot_path(found, title)}, {})
-        write_folder(common, record, {title: drawing}, [record], "Path of least energy")
         write_structures(output / "path.extxyz", found.images)
+        drawing = Drawing({"path": plot_path(found, title)}, {})
+        write_folder(common, {title: drawing}, [record], "Path of least energy", several=False)

@@ -62,7 +62,7 @@ def phase_diagram(
         figures = {"phase-diagram": plot_phase_diagram(found, title)}
         for one in (found.first, found.second):
             figures[f"quasiharmonic-{one.system.name}"] = plot_quasiharmonic(one, one.system.name)
-        write_folder(common, record, {title: Drawing(figures, {})}, [record], "Phase diagram")
+        write_folder(common, {title: Drawing(figures, {})}, [record], "Phase diagram", several=False)
     rows = [(f"boundary at {t:g} K", f"{p:.4g} GPa") for t, p in found.boundary]
     emit(common, record, ("", "phase diagram"), table(record) + rows[:: max(len(rows) // 20, 1)])
     say(common, f"{potential.info.name}: {watch.summary()}")

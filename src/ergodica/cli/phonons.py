@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 from ergodica.cli.common import Flag
-from ergodica.cli.crystals import DEFAULTS, CrystalOptions, Displacements, Drawing, Outcome, finish, named, table
-from ergodica.cli.output import emit, say
-from ergodica.cli.predict import atoms_of
-from ergodica.cli.session import CompileWatch
+from ergodica.cli.crystals import DEFAULTS, CrystalOptions, Displacements, Drawing, named, row_of, table
+from ergodica.cli.output import say
+from ergodica.cli.study import Study, studied
 from ergodica.properties.options import PhononOptions
 
 __all__ = ["phonons"]
@@ -54,23 +54,17 @@ def phonons(
     items = named(files)
     from ergodica.properties.phonons import phonons as library_phonons
 
-    potential, outcome = common.load(), Outcome(common, items)
-    with CompileWatch(atoms_of(items), common.quiet) as watch:
-        found = library_phonons(potential, [item.system for item in items], options, failed=outcome)
+    compute = partial(library_phonons, options=options)
+    study = Study("phonons", "Phonons", compute, _draw, COLUMNS, partial(row_of, KEYS), _alone)
+    _, code = studied(common, items, study)
     if options.relax:
         say(common, "Atoms and cell were relaxed first; --no-relax takes them as they are.")
-    records = finish(common, outcome.left, found, _draw, "Phonons", len(items) > 1)
-    if len(items) > 1:
-        rows: list[Any] = [[r[key] for key in ("file", "index", "formula", *KEYS)] for r in records]
-        emit(common, records, COLUMNS, rows)
-    else:
-        rows = [
-            *table(records[0]),
-            ("frequencies at Γ / THz", " ".join(f"{round(f, 3) + 0.0:.3f}" for f in found[0].gamma.tolist())),
-        ]
-        emit(common, records[0], ("", records[0]["formula"]), rows)
-    say(common, f"{potential.info.name}: {watch.summary()}")
-    return outcome.code
+    return code
+
+
+def _alone(record: dict[str, Any]) -> tuple[tuple[str, str], list[Any], str]:
+    frequencies = " ".join(f"{round(f, 3) + 0.0:.3f}" for f in record["gamma_frequencies_THz"].tolist())
+    return ("", record["formula"]), [*table(record), ("frequencies at Γ / THz", frequencies)], ""
 
 
 def _draw(result: Any, title: str) -> Drawing:

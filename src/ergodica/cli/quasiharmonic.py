@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
-from ergodica.cli.crystals import DEFAULTS, CrystalOptions, Drawing, Expansion, Outcome, finish, named
-from ergodica.cli.output import emit, say
-from ergodica.cli.predict import atoms_of
-from ergodica.cli.session import CompileWatch
+from ergodica.cli.crystals import DEFAULTS, CrystalOptions, Drawing, Expansion, named
+from ergodica.cli.study import Study, studied
 from ergodica.properties.options import QuasiharmonicOptions
 
 __all__ = ["quasiharmonic"]
@@ -54,16 +53,13 @@ def quasiharmonic(
     items = named(files)
     from ergodica.properties.quasiharmonic import quasiharmonic as library_quasiharmonic
 
-    potential, outcome = common.load(), Outcome(common, items)
-    with CompileWatch(atoms_of(items), common.quiet) as watch:
-        found = library_quasiharmonic(potential, [item.system for item in items], options, failed=outcome)
-    records = finish(common, outcome.left, found, _draw, "Quasi-harmonic free energies", len(items) > 1)
-    if len(items) > 1:
-        emit(common, records, ("file", "index", "formula", *COLUMNS), [row for r in records for row in _rows(r)])
-    else:
-        emit(common, records[0], COLUMNS, [row[3:] for row in _rows(records[0])], "At zero pressure")
-    say(common, f"{potential.info.name}: {watch.summary()}")
-    return outcome.code
+    compute, columns = partial(library_quasiharmonic, options=options), ("file", "index", "formula", *COLUMNS)
+    what = "quasi-harmonic free energies"
+    return studied(common, items, Study(what, what.capitalize(), compute, _draw, columns, _rows, _alone))[1]
+
+
+def _alone(record: dict[str, Any]) -> tuple[tuple[str, ...], list[Any], str]:
+    return COLUMNS, [row[3:] for row in _rows(record)], "At zero pressure"
 
 
 def _rows(record: dict[str, Any]) -> list[list[Any]]:

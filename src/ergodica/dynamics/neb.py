@@ -137,11 +137,14 @@ class Progress(NamedTuple):
     climbing: bool
 
 
+Report = Callable[[Progress], bool | None]
+
+
 def neb(
     potential: Potential,
     *structures: System | Atoms,
     options: NEBOptions | None = None,
-    report: Callable[[Progress], None] | None = None,
+    report: Report | None = None,
     **changes: Any,
 ) -> ReactionPath:
     """Find the path of least energy between two minima.
@@ -153,7 +156,7 @@ def neb(
         potential: the model.
         structures: start and end; or a whole path from start to end, of three images or more, to begin with.
         options: how.
-        report: told about the progress now and then.
+        report: told about the progress now and then; the search ends where it answers true.
         changes: fields of `NEBOptions` by name, such as `images=7, fmax=0.02`.
 
     Raises:
@@ -238,17 +241,20 @@ class _Search:
                 jnp.asarray(options.climb),
             )
 
-    def run(
-        self, x: Float[np.ndarray, "M N 3"], report: Callable[[Progress], None], warnings: tuple[str, ...]
-    ) -> ReactionPath:
+    def run(self, x: Float[np.ndarray, "M N 3"], report: Report, warnings: tuple[str, ...]) -> ReactionPath:
         """Blocks of steps until the band rests."""
         images, n = x.shape[:2]
         none = Derivatives(*(np.zeros(s, self.dtype) for s in ((images * n,), (images * n, 3), (images, 3, 3))))  # type: ignore[arg-type]
         walk, batch, failure = start_walk(x, none, self.dtype), self._listed(x), ""
-        while int(walk.status) == MOVING:
+        while True:
             walk, stale = self._block(batch, walk)
-            report(Progress(int(walk.steps), float(np.asarray(walk.residual).max()), bool(walk.climbing)))
-            if stale and int(walk.status) == MOVING:
+            stop = report(Progress(int(walk.steps), float(np.asarray(walk.residual).max()), bool(walk.climbing)))
+            if int(walk.status) != MOVING:
+                break
+            if stop:
+                failure = "it was stopped"
+                break
+            if stale:
                 try:
                     batch = self._listed(np.asarray(walk.x, np.float64))
                 except InputError as error:
@@ -256,7 +262,9 @@ class _Search:
                     break
         if int(walk.status) == ASTRAY:
             failure = "the model's answer is not a finite number"
-        return self._result(walk, failure and f"The path went astray at step {int(walk.steps)}: {failure}", warnings)
+        return self._result(
+            walk, failure and f"The path was given up at step {int(walk.steps)}: {failure.rstrip('.')}.", warnings
+        )
 
     def _listed(self, x: Float[np.ndarray, "M N 3"]) -> Batch:
         """All images in one batch, with their neighbours within cut-off and skin."""

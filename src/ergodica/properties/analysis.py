@@ -135,6 +135,8 @@ def _doubts(spread: Diffusion, frames: Frames) -> list[str]:
             f"Between two frames an atom moves {spread.largest_step:.2f} of the cell: it may have been taken for its "
             "image, so that displacements are too short; write frames more often."
         )
+    if not spread.elements:
+        return [*doubts, "All atoms of these elements are held: they do not diffuse."]
     if all(one.coefficient is None for one in spread.elements.values()):
         return [*doubts, f"{len(frames)} frames are too few for a diffusion coefficient."]
     if spread.fit[0] < CAGE:

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from ergodica.config import check_keys
 from ergodica.errors import InputError
 from ergodica.properties.evaluation import Evaluate, Model, evaluator, require_crystals
-from ergodica.properties.moduli import Moduli, born_eigenvalues, moduli
+from ergodica.properties.moduli import SOFT, Moduli, born_eigenvalues, moduli
 from ergodica.properties.options import ElasticOptions
 from ergodica.properties.relaxation import at_rest, relax_together
 from ergodica.properties.symmetry import CrystalSymmetry, crystal_symmetry, from_voigt_strain, to_voigt
@@ -54,8 +54,8 @@ class Elasticity:
 
     @property
     def stable(self) -> bool:
-        """Born's criterion: no strain lowers the energy."""
-        return bool(self.eigenvalues[0] > 0)
+        """Born's criterion: every strain raises the energy."""
+        return bool(self.eigenvalues[0] > SOFT * np.abs(self.eigenvalues).max())
 
     @property
     def independent(self) -> dict[str, float]:
@@ -182,7 +182,13 @@ def _solve(
         warnings.append(f"{system.name}: the atoms of some strained cells did not come to rest: raise --steps.")
     if misfit > MISFIT * float(np.abs(tensor).max()):
         warnings.append(f"{system.name}: the stresses do not obey the crystal's symmetry (misfit {misfit:.2g} GPa).")
-    if eigenvalues[0] <= 0:
+    zero = SOFT * np.abs(eigenvalues).max()
+    if abs(eigenvalues[0]) <= zero:
+        warnings.append(
+            f"{system.name} does not resist some strain (smallest eigenvalue {eigenvalues[0]:.3g} GPa): is there "
+            "vacuum in its cell? There are no averages of Reuss and Hill, nor what follows from them."
+        )
+    elif eigenvalues[0] < 0:
         warnings.append(
             f"{system.name} is elastically unstable (smallest eigenvalue {eigenvalues[0]:.3g} GPa): a strain lowers "
             "its energy, and averages mean little."

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ergodica.errors import ErgodicaError, InputError, WorkFailed
@@ -16,12 +15,10 @@ if TYPE_CHECKING:
     from ergodica.neighbors import Capacity
     from ergodica.potentials.potential import Potential
 
-__all__ = ["Evaluate", "Failed", "Model", "evaluator", "leaving_out", "require_crystals"]
+__all__ = ["Evaluate", "Model", "evaluator", "require_crystals"]
 
 Model = Any
 """A `Potential`, or an ASE calculator."""
-Failed = Callable[[int, str], None]
-"""Is told the number of a structure without a result, and why it has none."""
 
 
 class Evaluate(Protocol):
@@ -76,7 +73,10 @@ def _one_by_one(calculator: BaseCalculator) -> Evaluate:
             tensor = atoms.get_stress(voigt=False) if stress and system.is_bulk else None
         except PropertyNotImplementedError:
             tensor = None
-        return Labels(energy, forces, tensor)
+        labels = Labels(energy, forces, tensor)
+        for label in ("energy", "forces", "stress"):
+            labels.value(label, system.name)  # which is finite
+        return labels
 
     def evaluate(systems: Sequence[System], stress: bool = True) -> list[Labels]:
         found = []
@@ -91,17 +91,6 @@ def _one_by_one(calculator: BaseCalculator) -> Evaluate:
         return found
 
     return evaluate
-
-
-@contextmanager
-def leaving_out(number: int, failed: Failed | None) -> Iterator[None]:
-    """What fails with one structure is told, and the others go on; nobody to tell: it is raised."""
-    try:
-        yield
-    except WorkFailed as error:
-        if failed is None:
-            raise
-        failed(number, str(error))
 
 
 def require_crystals(systems: Sequence[System], what: str) -> None:

@@ -10,11 +10,18 @@ from jaxtyping import Float, Int
 
 from ergodica.dynamics.symmetry import no_symmetry
 from ergodica.errors import InputError
-from ergodica.properties.evaluation import Evaluate
+from ergodica.properties.evaluation import Evaluate, require_crystals
 from ergodica.properties.options import PhononOptions
 from ergodica.system import System
 
-__all__ = ["displaced", "forces_at_rest", "harmonic_crystals", "set_forces", "supercell_multiples"]
+__all__ = [
+    "displaced",
+    "forces_at_rest",
+    "harmonic_crystals",
+    "require_harmonic",
+    "set_forces",
+    "supercell_multiples",
+]
 
 
 def harmonic_crystals(
@@ -44,6 +51,18 @@ def harmonic_crystals(
         own = np.array([next(forces) for _ in harmonic.supercells_with_displacements])
         set_forces(harmonic, own - forces_at_rest(system, harmonic))
     return harmonics
+
+
+def require_harmonic(systems: Sequence[System], what: str) -> None:
+    """Raise `InputError` for the first structure that can't be repeated and displaced; `what` is in its message."""
+    require_crystals(systems, what)
+    for system in systems:
+        if system.charge:
+            raise InputError(
+                f"{system.name} has a charge of {system.charge:g}, of which a supercell would have many: {what} are of "
+                "neutral crystals, so take it out."
+            )
+        _masses(system, system.numbers)
 
 
 def set_forces(harmonic: Any, forces: Float[np.ndarray, "D A 3"], sum_rule: bool = True) -> None:

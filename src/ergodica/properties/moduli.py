@@ -11,7 +11,10 @@ from jaxtyping import Float
 from ergodica.properties.symmetry import ROOT
 from ergodica.units import AMU_PER_A3_IN_G_PER_CM3, FS, GPA, HBAR, KB
 
-__all__ = ["Moduli", "born_eigenvalues", "moduli", "youngs_modulus"]
+__all__ = ["SOFT", "Moduli", "born_eigenvalues", "moduli", "youngs_modulus"]
+
+SOFT = 1e-4
+"""Share of the largest eigenvalue of a tensor below which one is zero but for noise."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,7 @@ def moduli(tensor: Float[np.ndarray, "6 6"], volume: float, masses: Float[np.nda
         masses: of its atoms, amu.
     """
     c = np.asarray(tensor, float)
-    s = np.linalg.inv(c) if np.linalg.matrix_rank(c) == 6 else np.full((6, 6), np.nan)
+    s = np.linalg.inv(c) if np.linalg.matrix_rank(c, SOFT * np.linalg.norm(c, 2)) == 6 else np.full((6, 6), np.nan)
     bulk_voigt = float(c[:3, :3].sum() / 9)
     bulk_reuss = float(1 / s[:3, :3].sum())
     axial, mixed = np.trace(c[:3, :3]), c[0, 1] + c[0, 2] + c[1, 2]

@@ -16,8 +16,8 @@ from jaxtyping import Float
 from ergodica._extras import require
 from ergodica.config import check_keys
 from ergodica.errors import WorkFailed
-from ergodica.properties.evaluation import Failed, Model, evaluator, leaving_out, require_crystals
-from ergodica.properties.harmonic import harmonic_crystals
+from ergodica.properties.evaluation import Model, evaluator
+from ergodica.properties.harmonic import harmonic_crystals, require_harmonic
 from ergodica.properties.options import PhononOptions, steps_to
 from ergodica.properties.relaxation import at_rest
 from ergodica.system import System, as_systems
@@ -34,6 +34,8 @@ DOS_POINTS = 500
 """Frequencies at which the density of states is computed."""
 ROOM = 300.0
 """Temperature of the thermal functions that are told first, K."""
+ACOUSTIC = 3
+"""Modes at Γ that are zero up to rounding."""
 ALL_ZERO = 1e-6
 """Highest frequency below which nothing holds the atoms, THz."""
 BAND_POINTS = 51
@@ -159,8 +161,6 @@ def phonons(
     model: Model,
     structures: System | Atoms | Sequence[System | Atoms],
     options: PhononOptions | None = None,
-    *,
-    failed: Failed | None = None,
     **changes: Any,
 ) -> list[Phonons]:
     """Phonons of crystals: bands, density of states, thermal functions, imaginary modes.
@@ -171,30 +171,28 @@ def phonons(
         model: a `Potential` or an ASE calculator.
         structures: one or many crystals.
         options: how.
-        failed: is told the number of a structure that has no phonons, and why; the others are returned then.
         changes: fields of `PhononOptions` by name, such as `supercell=(2, 2, 2)`.
 
     Returns:
         one result a structure, in the order given; a structure that is not at rest, or not stable, says so.
 
     Raises:
-        InputError: a structure that is not periodic in three directions, an element the model does not know, or phonopy
-            or seekpath is not installed.
+        InputError: a structure that is not periodic in three directions, charged, or of mixed isotopes, an element the
+            model does not know, or phonopy or seekpath is not installed.
         WorkFailed: the model failed, or the atoms of a structure do not feel each other.
     """
     check_keys(PhononOptions, changes, "phonons")
     options = replace(options or PhononOptions(), **changes)
     systems = as_systems(structures)
-    require_crystals(systems, "phonons")
+    require_harmonic(systems, "phonons")
     require("phonopy", "phonons"), require("seekpath", "phonons")
     evaluate = evaluator(model, options.precision)
     rested = at_rest(evaluate, systems, options.relax, options.fmax, options.steps, options.symprec)
     harmonics = harmonic_crystals(evaluate, [system for system, _ in rested], options)
-    found = []
-    for number, ((system, warnings), harmonic) in enumerate(zip(rested, harmonics, strict=True)):
-        with leaving_out(number, failed):
-            found.append(analyse(system, harmonic, options, warnings))
-    return found
+    return [
+        analyse(system, harmonic, options, warnings)
+        for (system, warnings), harmonic in zip(rested, harmonics, strict=True)
+    ]
 
 
 def analyse(system: System, harmonic: Any, options: PhononOptions, warnings: Sequence[str] = ()) -> Phonons:
@@ -225,6 +223,11 @@ def analyse(system: System, harmonic: Any, options: PhononOptions, warnings: Seq
         warnings.append(
             f"{system.name} has imaginary modes, down to {-lowest:.2f}i THz at q = ({place[0]:g}, {place[1]:g}, "
             f"{place[2]:g}): it is no minimum of this model's energy, and the thermal functions leave them out."
+        )
+    elif (lost := int(np.sum(np.asarray(mesh.frequencies) <= 0)) - ACOUSTIC) > 0:
+        warnings.append(
+            f"{system.name}: {lost} modes of the mesh are imaginary by rounding or a little more (down to "
+            f"{-lowest:.3f}i THz), and the thermal functions leave them out: relax further, or take a larger supercell."
         )
     return Phonons(
         system, harmonic, gamma, bands, dos, _thermal(harmonic, temperatures), _thermal(harmonic, np.array([ROOM])),
@@ -263,7 +266,9 @@ def _bands(harmonic: Any, symprec: float) -> Bands:
 
 
 def _pretty(label: str) -> str:
-    name, _, index = label.replace("GAMMA", "Γ").replace("SIGMA", "Σ").replace("DELTA", "Δ").partition("_")
+    name, _, index = (
+        label.replace("GAMMA", "Γ").replace("SIGMA", "Σ").replace("DELTA", "Δ").replace("LAMBDA", "Λ").partition("_")
+    )
     return name + index.translate(str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉"))
 
 

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ergodica.pictures import literal
 from ergodica.properties.moduli import youngs_modulus
-from ergodica.units import KJ_PER_MOL
+from ergodica.units import KB, KJ_PER_MOL
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -56,7 +57,7 @@ def plot_eos(result: EquationOfState, title: str = "") -> Figure:
         figures = f"$V_0$ = {fit.v0 / n:.3f} Å³/atom\n$B_0$ = {fit.b0:.1f} GPa\n$B'$ = {fit.b1:.2f}"
     axis.set_xlabel("volume / Å³ per atom")
     axis.set_ylabel(r"$E - E_0$ / meV per atom")
-    axis.set_title(title)
+    axis.set_title(literal(title))
     axis.legend(title=figures, framealpha=1.0, edgecolor="none", loc="upper center")
     return figure
 
@@ -89,7 +90,7 @@ def plot_elastic(result: Elasticity, title: str = "") -> Figure:
     right.set_rlabel_position(22.5)
     right.yaxis.set_major_locator(MaxNLocator(4))
     right.set_title("Young's modulus by direction / GPa" if result.stable else "unstable: no Young's modulus", pad=16)
-    figure.suptitle(title)
+    figure.suptitle(literal(title))
     return figure
 
 
@@ -119,7 +120,7 @@ def plot_bands(result: Phonons, title: str = "") -> Figure:
     for axis in (left, right):
         axis.axhline(0, color="0.4", linewidth=0.8)
     left.set_ylim(min(1.08 * result.lowest, 0.0), 1.04 * result.highest)
-    figure.suptitle(title)
+    figure.suptitle(literal(title))
     return figure
 
 
@@ -138,13 +139,13 @@ def plot_thermal(result: Phonons, title: str = "") -> Figure:
         panel.set_xlabel("temperature / K")
         panel.set_ylabel(name)
         panel.set_xlim(thermal.temperatures[0], thermal.temperatures[-1])
-    classical = 3 * result.n_atoms * 8.314462618
+    classical = 3 * result.n_atoms * 1e3 * KB / KJ_PER_MOL
     panels[2].axhline(classical, color=GREY, linewidth=0.8, linestyle=":")
     panels[2].text(
         0.98, classical, "3Nk ", transform=panels[2].get_yaxis_transform(), va="bottom", ha="right", color=GREY
     )
     panels[2].set_ylim(0, 1.1 * classical)
-    figure.suptitle(title)
+    figure.suptitle(literal(title))
     return figure
 
 
@@ -172,7 +173,7 @@ def plot_quasiharmonic(result: Quasiharmonic, title: str = "") -> Figure:
         panel.set_xlim(result.surface.temperatures[0], result.surface.temperatures[-1])
     panels[3].legend(frameon=False, loc="lower right")
     _free_energy_curves(panels[5], result)
-    figure.suptitle(title)
+    figure.suptitle(literal(title))
     return figure
 
 
@@ -215,7 +216,7 @@ def plot_path(result: ReactionPath, title: str = "") -> Figure:
     axis.margins(y=0.1)
     axis.set_ylim(None, axis.get_ylim()[1] + 0.35 * np.ptp(axis.get_ylim()))
     axis.legend(title="\n".join(figures), frameon=False, loc="upper left")
-    axis.set_title(title if result.converged else f"{title} (not converged)".strip())
+    axis.set_title(literal(title if result.converged else f"{title} (not converged)".strip()))
     return figure
 
 
@@ -231,11 +232,12 @@ def plot_phase_diagram(result: PhaseDiagram, title: str = "") -> Figure:
     figure = new_figure(6.2, 4.6)
     axis = figure.subplots()
     kelvin, pressure = result.temperatures, result.pressures
+    first, second = (literal(one.system.name) for one in (result.first, result.second))
     stable = np.where(np.isnan(result.difference), np.nan, np.where(result.difference > 0, 0.0, 1.0))
     if len(pressure) == 1:  # a line of free energies says more than a strip
         axis.plot(kelvin, 1e3 * result.difference[0], color=BLUE)
         axis.axhline(0, color=GREY, linewidth=0.8)
-        axis.set_ylabel(f"$G$({result.second.system.name}) - $G$({result.first.system.name}) / meV per atom")
+        axis.set_ylabel(f"$G$({second}) - $G$({first}) / meV per atom")
     else:
         fine_t, fine_p = np.linspace(kelvin[0], kelvin[-1], 400), np.linspace(pressure[0], pressure[-1], 400)
         shades = ListedColormap(["#bcd6e4", "#f3d7b8"])
@@ -245,12 +247,12 @@ def plot_phase_diagram(result: PhaseDiagram, title: str = "") -> Figure:
         axis.pcolormesh(fine_t, fine_p, stable, cmap=shades, vmin=0, vmax=1, shading="nearest", rasterized=True)
         if result.boundary:
             axis.contour(fine_t, fine_p, fine, levels=[0.0], colors=[BLUE], linewidths=1.6)
-        for value, one in ((0.0, result.first), (1.0, result.second)):
+        for value, name in ((0.0, first), (1.0, second)):
             inside = np.argwhere(stable == value)
             if len(inside):
                 centre = inside[np.abs(inside - inside.mean(axis=0)).sum(axis=1).argmin()]
-                axis.text(fine_t[centre[1]], fine_p[centre[0]], one.system.name, ha="center", va="center", fontsize=12)
+                axis.text(fine_t[centre[1]], fine_p[centre[0]], name, ha="center", va="center", fontsize=12)
         axis.set_ylabel("pressure / GPa")
     axis.set_xlabel("temperature / K")
-    axis.set_title(title)
+    axis.set_title(literal(title))
     return figure

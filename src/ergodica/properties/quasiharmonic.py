@@ -18,9 +18,9 @@ from ergodica._extras import require
 from ergodica.config import check_keys
 from ergodica.dynamics.relax import Relaxed
 from ergodica.errors import InputError, WorkFailed
-from ergodica.properties.eos import EosFit, eos, scaled
-from ergodica.properties.evaluation import Failed, Model, evaluator, leaving_out, require_crystals
-from ergodica.properties.harmonic import harmonic_crystals
+from ergodica.properties.eos import EosFit, EquationOfState, eos, scaled
+from ergodica.properties.evaluation import Model, evaluator
+from ergodica.properties.harmonic import harmonic_crystals, require_harmonic
 from ergodica.properties.options import EosOptions, QuasiharmonicOptions, steps_to
 from ergodica.properties.phonons import Phonons, analyse
 from ergodica.properties.relaxation import relax_together
@@ -180,8 +180,6 @@ def quasiharmonic(
     model: Model,
     structures: System | Atoms | Sequence[System | Atoms],
     options: QuasiharmonicOptions | None = None,
-    *,
-    failed: Failed | None = None,
     **changes: Any,
 ) -> list[Quasiharmonic]:
     """Free energies of crystals over temperature and pressure.
@@ -194,43 +192,42 @@ def quasiharmonic(
         model: a `Potential` or an ASE calculator.
         structures: one or many crystals.
         options: how.
-        failed: is told the number of a structure that has no free energies, and why; the others are returned then.
         changes: fields of `QuasiharmonicOptions` by name, such as `p_max=20`.
 
     Returns:
         one result a structure, in the order given.
 
     Raises:
-        InputError: a structure that is not periodic in three directions, an element the model does not know, or phonopy
-            or seekpath is not installed.
+        InputError: a structure that is not periodic in three directions, charged, or of mixed isotopes, an element the
+            model does not know, or phonopy or seekpath is not installed.
         WorkFailed: no equation of state, or imaginary modes at too many volumes.
     """
     check_keys(QuasiharmonicOptions, changes, "quasiharmonic")
     options = replace(options or QuasiharmonicOptions(), **changes)
     systems = as_systems(structures)
-    require_crystals(systems, "quasi-harmonic free energies")
+    require_harmonic(systems, "quasi-harmonic free energies")
     require("phonopy", "phonons"), require("seekpath", "phonons")
     evaluate = evaluator(model, options.precision)
     static = EosOptions(fmax=options.fmax, steps=options.steps, precision=options.precision)
-    fits: dict[int, EosFit] = {}
-    for number, curve in enumerate(eos(model, systems, static)):
-        with leaving_out(number, failed):
-            if curve.fit is None:
-                raise WorkFailed(curve.warnings[0])
-            fits[number] = curve.fit
-    if not fits:
-        return []
-    cells = [scaled(systems[number], volume) for number, fit in fits.items() for volume in _volumes(fit, options)]
+    fits = [_fit_of(curve) for curve in eos(model, systems, static)]
+    cells = [
+        scaled(system, volume) for system, fit in zip(systems, fits, strict=True) for volume in _volumes(fit, options)
+    ]
     relaxed = relax_together(
         evaluate, cells, cell="shape", fmax=options.fmax, steps=options.steps, symprec=options.symprec
     )
     harmonics = harmonic_crystals(evaluate, [one.system for one in relaxed], options.phonons, options.volumes)
     found = []
-    for row, (number, fit) in enumerate(fits.items()):
-        own = slice(row * options.volumes, (row + 1) * options.volumes)
-        with leaving_out(number, failed):
-            found.append(_collect(systems[number], fit, relaxed[own], harmonics[own], options))
+    for number, (system, fit) in enumerate(zip(systems, fits, strict=True)):
+        own = slice(number * options.volumes, (number + 1) * options.volumes)
+        found.append(_collect(system, fit, relaxed[own], harmonics[own], options))
     return found
+
+
+def _fit_of(curve: EquationOfState) -> EosFit:
+    if curve.fit is None:
+        raise WorkFailed(curve.warnings[0])
+    return curve.fit
 
 
 def _volumes(fit: EosFit, options: QuasiharmonicOptions) -> Float[np.ndarray, " V"]:

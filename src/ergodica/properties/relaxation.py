@@ -112,7 +112,7 @@ class _Walker:
         return True
 
     def converged(self, fmax: float) -> bool:
-        if self._fmax() > fmax:
+        if not self._fmax() <= fmax:
             return False
         if self._cell == "fixed":
             return True

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ergodica.pictures import literal
 from ergodica.properties.plots import BLUE, GREEN, GREY, ORANGE, new_figure
 from ergodica.properties.statistics import with_error
 from ergodica.properties.transport import CM2_PER_S
@@ -46,7 +47,7 @@ def plot_analysis(result: Analysis, title: str = "") -> Figure:
         draw(axis)
     for axis in axes[len(panels) :]:
         axis.set_axis_off()
-    figure.suptitle(title)
+    figure.suptitle(literal(title))
     return figure
 
 

@@ -64,7 +64,7 @@ def vibrations(frames: Frames, longest_lag: float = LAG) -> Vibrations:
     if frames.freedom < 3 * frames.mobile.sum():  # what is left of the centre's motion is rounding
         drift = np.einsum("i,tix->tx", np.sqrt(frames.masses), weighted) / frames.masses.sum()
         weighted = weighted - np.sqrt(frames.masses)[:, None] * drift[:, None]
-    n = min(len(frames) // 2, round(longest_lag / interval)) + 1
+    n = min(len(frames) // 2, max(round(longest_lag / interval), 1)) + 1
     parts = {
         symbol: autocorrelation(weighted[:, frames.numbers == SYMBOLS.index(symbol)].reshape(len(frames), -1), n)
         for symbol in frames.symbols

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ergodica.elements import SYMBOLS
-from ergodica.system import System
+from ergodica.system import Labels, System
 
 __all__ = ["TURN", "default_structures", "moved", "supercell"]
 
@@ -52,15 +52,16 @@ def _cluster(elements: Sequence[str]) -> System:
 
 
 def moved(system: System, matrix: np.ndarray | None = None, shift: np.ndarray | float = 0.0) -> System:
-    """The structure turned or strained together with its cell by `matrix`, then shifted (Å)."""
+    """The structure turned or strained with its cell by `matrix`, then shifted (Å); without labels and velocities."""
     matrix = np.eye(3) if matrix is None else matrix
-    return replace(system, positions=system.positions @ matrix.T + shift, cell=system.cell @ matrix.T)
+    here = system.positions @ matrix.T + shift
+    return replace(system, positions=here, cell=system.cell @ matrix.T, labels=Labels(), momenta=np.zeros((0, 3)))
 
 
 def supercell(system: System) -> System:
-    """Two cells, with a lattice basis that is not the obvious one."""
+    """Two cells, with a lattice basis that is not the obvious one; without labels and velocities."""
     positions = np.concatenate([system.positions, system.positions + system.cell[0]])
     basis = np.array([[2, 0, 0], [1, 1, 0], [0, 1, 1]])
     numbers, fixed, masses = (np.tile(values, 2) for values in (system.numbers, system.fixed, system.own_masses))
-    cell = basis @ system.cell
-    return replace(system, numbers=numbers, positions=positions, cell=cell, fixed=fixed, own_masses=masses)
+    pair = System(numbers, positions, basis @ system.cell, system.pbc, 2 * system.charge, name=system.name)
+    return replace(pair, info=system.info, fixed=fixed, own_masses=masses)
