@@ -9,12 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from ase import Atoms
-from ase.build import add_adsorbate, bulk, fcc100
+from ase.build import add_adsorbate, bulk, fcc100, molecule
 from ase.calculators.emt import EMT as PeerEMT
 from ase.constraints import FixAtoms
 from ase.mep import NEB as PeerNEB
 from ase.optimize import BFGS
 from ase.optimize import FIRE as PeerFIRE
+from scipy.spatial.transform import Rotation
 
 from ergodica import load, neb
 from ergodica.dynamics.band import Ends, Reply, descend, start_walk, tangents
@@ -230,6 +231,24 @@ def test_ends_that_do_not_relax_are_a_failure(monkeypatch):
     monkeypatch.setattr("ergodica.dynamics.neb.relax", lambda *_, **__: [Relaxed(one, False, 7, 0.3) for one in ends])
     with pytest.raises(WorkFailed, match=r"did not come to rest: after 7 steps a force of 0\.3 eV/Å"):
         neb(EMT, *ends, relax_ends=True)
+
+
+def test_free_molecules_are_laid_onto_each_other():
+    """The same molecule turned and shifted is no path; turned by a hydrogen alone, it is one of that length."""
+    peroxide = System.from_ase(molecule("H2O2"))
+    shift, turn = np.array([3.0, -1.0, 2.0]), Rotation.from_euler("xyz", [70, 160, -40], degrees=True)
+    with pytest.raises(InputError, match="the same structure"):
+        unwrapped([peroxide, replace(peroxide, positions=turn.apply(peroxide.positions) + shift)])
+    bent = peroxide.positions.copy()
+    bent[-1] += [0.3, 0.1, 0.2]
+    away = replace(peroxide, positions=turn.apply(bent) + shift)
+    found = unwrapped([peroxide, away])[1].positions
+    assert np.linalg.norm(found - peroxide.positions) <= np.linalg.norm(bent - peroxide.positions)
+    distances = [np.linalg.norm(x[:, None] - x, axis=-1) for x in (found, bent)]
+    np.testing.assert_allclose(*distances, atol=1e-10)
+    held = replace(peroxide, fixed=np.array([True, False, False, False]))
+    with pytest.raises(InputError, match="is fixed, but"):
+        unwrapped([held, replace(held, positions=away.positions)])
 
 
 def test_unwrapping_follows_the_nearest_image():

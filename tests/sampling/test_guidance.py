@@ -14,8 +14,9 @@ from ergodica.sampling.diffusion.noise import Noise
 from ergodica.sampling.peptide_ensemble import draw_peptide
 from ergodica.sampling.samplers.molecule.guidance import Restraint, log_restraints, read_restraint
 from ergodica.sampling.samplers.molecule.network import InternalNetworkConfig, fresh_internal
-from ergodica.sampling.samplers.molecule.paths import line, passage, superposed
+from ergodica.sampling.samplers.molecule.paths import line, passage
 from ergodica.sampling.samplers.molecule.sampler import InternalSampler
+from ergodica.superposition import superposed
 from ergodica.units import KB
 from tests.sampling.test_internal_sampler import exact
 

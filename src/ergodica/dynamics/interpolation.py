@@ -17,6 +17,7 @@ from ergodica.elements import SYMBOLS
 from ergodica.errors import InputError
 from ergodica.neighbors import find_edges
 from ergodica.prediction import scope
+from ergodica.superposition import superposed
 from ergodica.system import System
 
 __all__ = ["check_path", "idpp", "straight", "unwrapped"]
@@ -63,6 +64,8 @@ def _check_order(first: System, other: System, pair: str) -> None:
 def unwrapped(systems: Sequence[System]) -> list[System]:
     """The structures with every atom at the periodic image that is nearest to where it was in the one before.
 
+    Free molecules are laid onto the one before: turning and moving as a whole is no part of a path.
+
     Raises:
         InputError: two successive structures are the same, or a held atom is in two places.
     """
@@ -71,7 +74,11 @@ def unwrapped(systems: Sequence[System]) -> list[System]:
     found = [systems[0]]
     for one in systems[1:]:
         before = found[-1]
-        move, lengths = find_mic(one.positions - before.positions, before.cell, before.pbc)
+        if len(one) > 1 and not (before.pbc.any() or before.fixed.any()):
+            place = superposed(one.positions, before.positions)[0]
+        else:
+            place = one.positions
+        move, lengths = find_mic(place - before.positions, before.cell, before.pbc)
         if lengths.max() < SAME:
             raise InputError(f"{before.name} and {one.name} are the same structure: there is no path between them.")
         held = np.flatnonzero(before.fixed & (lengths > SAME))

@@ -66,7 +66,8 @@ def _one_by_one(calculator: BaseCalculator) -> Evaluate:
     from ase.calculators.calculator import PropertyNotImplementedError
 
     def one(system: System, stress: bool) -> Labels:
-        atoms = System(system.numbers, system.positions, system.cell, system.pbc, system.charge).to_ase()
+        bare = System(system.numbers, system.positions, system.cell, system.pbc, system.charge, info=system.info)
+        atoms = bare.to_ase()
         atoms.calc = calculator
         energy, forces = float(atoms.get_potential_energy()), atoms.get_forces()
         try:

@@ -15,7 +15,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
-from scipy.spatial.transform import Rotation
 
 from ergodica.errors import InputError, WorkFailed
 from ergodica.sampling.coordinates.chart import Chart
@@ -24,8 +23,9 @@ from ergodica.sampling.diffusion.noise import Noise
 from ergodica.sampling.diffusion.solvers import Denoiser
 from ergodica.sampling.energies.by_kind import Energy
 from ergodica.sampling.samplers.molecule.sampler import STEPS, InternalSampler, log_boltzmann
+from ergodica.superposition import superposed
 
-__all__ = ["Passage", "line", "passage", "superposed"]
+__all__ = ["Passage", "line", "passage"]
 
 LOST = 1e-2
 """In coordinates of about unit width: an end that comes out farther away was not found in the prior."""
@@ -176,15 +176,6 @@ def _weighed(
     positions = chart.positions(drawn.x)
     weights = log_boltzmann(chart, energy, temperature, drawn.x) - drawn.log_density
     return positions, energy(positions), drawn.log_density, weights
-
-
-def superposed(
-    moved: Float[np.ndarray, "N 3"], onto: Float[np.ndarray, "N 3"]
-) -> tuple[Float[np.ndarray, "N 3"], float]:
-    """A structure turned and shifted onto another, and what is left between them, Å (Kabsch 1976)."""
-    centre, target = moved.mean(axis=0), onto.mean(axis=0)
-    turn, off = Rotation.align_vectors(onto - target, moved - centre)
-    return turn.apply(moved - centre) + target, float(off / np.sqrt(len(onto)))
 
 
 def _turned(
