@@ -81,7 +81,7 @@ def plot(series: dict[str, Any], path: Path) -> None:
     matplotlib.use("agg")
     import matplotlib.pyplot as plt
 
-    figure, (left, right) = plt.subplots(1, 2, figsize=(8, 3.4), layout="constrained")
+    figure, (left, right) = plt.subplots(1, 2, figsize=(8, 4.0), layout="constrained")
     kinds = (("kohn_sham", "again_s", "Kohn-Sham (PySCF)", "-", "tab:gray"),
              ("orbital_free", "first_s", "orbital-free, first time", ":", "tab:blue"),
              ("orbital_free", "again_s", "orbital-free", "-", "tab:blue"))  # fmt: skip
@@ -94,11 +94,13 @@ def plot(series: dict[str, Any], path: Path) -> None:
             if key == "again_s":
                 right.loglog(electrons, [row[method]["peak_GB"] for row in known], **style)
     left.set(xlabel="electrons", ylabel="seconds, energy and forces")
-    right.set(xlabel="electrons", ylabel="peak memory, GB")
+    right.set(xlabel="electrons", ylabel="peak memory, GB", yticks=[1, 2, 5, 10], yticklabels=["1", "2", "5", "10"])
     for panel in (left, right):
         panel.set_xticks([50, 100, 200, 500], labels=["50", "100", "200", "500"])
+        panel.grid(alpha=0.3)
         panel.minorticks_off()
-    left.legend(frameon=False, fontsize="x-small")
+    handles, labels = left.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(series), frameon=False, fontsize="small")
     figure.savefig(path, dpi=130)
 
 

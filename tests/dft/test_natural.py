@@ -21,6 +21,7 @@ from ergodica.dft.natural import (
     to_natural,
 )
 from ergodica.dft.start import atomic_start
+from ergodica.units import BOHR
 
 pytestmark = pytest.mark.usefixtures("x64")
 MOVE = np.random.default_rng(0).normal(size=(5, 5))
@@ -100,6 +101,23 @@ def test_each_function_belongs_to_one_group() -> None:
     for part in found:  # far apart: nothing but the own molecule
         near = np.asarray(part.near)[0]
         np.testing.assert_array_equal(near[near < waters.size], np.asarray(part.own)[0])
+
+
+@pytest.mark.parametrize(("element", "spacing", "seen"), [(6, 1.5, {0, 1, 2, 3}), (8, 2.8, {0, 1})])
+def test_fragments_of_bonded_groups_reach_farther(element: int, spacing: float, seen: set[int]) -> None:
+    """5 Å along a chain of bonds, 3.5 Å among molecules; tight functions are taken from 0.63 of that."""
+    line = DensityBasis((element,) * 5)
+    places = np.zeros((5, 3))
+    places[:, 0] = spacing * np.arange(5) / BOHR
+    for part in find_fragments(line, places, RootOptions(exact=0)):
+        for own, padded in zip(np.asarray(part.own), np.asarray(part.near), strict=True):
+            if line.atom[own[0]] == 0:
+                near = padded[padded < line.size]
+                assert set(line.atom[near].tolist()) == seen
+                tight = near[line.shells.exponents[line.shell[near]] > 5.0]
+                assert set(line.atom[tight].tolist()) == {
+                    k for k in seen if k * spacing < 0.63 * (5, 3.5)[element == 8]
+                }
 
 
 def _roots(overlap: jax.Array, options: RootOptions) -> Natural:

@@ -15,9 +15,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.custom_derivatives import SymbolicZero
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from ergodica.dft.gaussians.basis import DensityBasis
+from ergodica.elements import COVALENT_RADII
 from ergodica.units import BOHR
 
 __all__ = [
@@ -33,8 +34,10 @@ __all__ = [
     "to_natural",
 ]
 
-TIGHT, BONDED = 5.0, 2.2
-"""Functions with larger exponents (1/Bohr²) on groups farther away than this (Å) are left out of a fragment."""
+TIGHT, TIGHT_REACH = 5.0, 0.63
+"""Functions with larger exponents (1/Bohr²) are left out of a fragment beyond this share of its reach."""
+BOND = 1.3
+"""Heavy atoms closer than this many times the sum of their covalent radii are bonded."""
 CLASSES, ROUNDED = 4, 64
 """Fragments are padded to so many sizes, multiples of this: conformers share compiled programs."""
 RANK = 32
@@ -48,10 +51,13 @@ class RootOptions:
     Attributes:
         exact: density functions up to which there is only one fragment, the molecule.
         reach: of a fragment beyond its group, between the nearest atoms, Å.
+        bonded_reach: the same where the group is bonded to another: functions of atoms that close are nearly
+            dependent, and the root is less local.
     """
 
     exact: int = 2500
     reach: float = 3.5
+    bonded_reach: float = 5.0
 
 
 @jax.tree_util.register_dataclass
@@ -105,11 +111,12 @@ def find_fragments(
     everything = jnp.arange(basis.size)[None]
     if positions is None or basis.size <= options.exact:
         return (Fragments(everything, everything),)
-    group, apart = _groups(np.array(basis.numbers), positions * BOHR)
+    group, apart, bonded = _groups(np.array(basis.numbers), positions * BOHR)
     group_of = group[basis.atom]
-    tight = basis.shells.exponents[basis.shell] > TIGHT
+    share = np.where(basis.shells.exponents[basis.shell] > TIGHT, TIGHT_REACH, 1.0)
+    reach = np.where(bonded, options.bonded_reach, options.reach)
     own = [np.flatnonzero(group_of == number) for number in range(len(apart))]
-    near = [np.flatnonzero(row[group_of] < np.where(tight, BONDED, options.reach)) for row in apart]
+    near = [np.flatnonzero(row[group_of] < share * far) for row, far in zip(apart, reach, strict=True)]
     order = np.argsort([len(row) for row in near], kind="stable")
     parts = [part for part in np.array_split(order, CLASSES) if len(part)]
     return tuple(
@@ -123,14 +130,16 @@ def find_fragments(
 
 def _groups(
     numbers: Int[np.ndarray, " N"], positions: Float[np.ndarray, "N 3"]
-) -> tuple[Int[np.ndarray, " N"], Float[np.ndarray, "G G"]]:
-    """The group of each atom, and the distances between the nearest atoms of groups."""
+) -> tuple[Int[np.ndarray, " N"], Float[np.ndarray, "G G"], Bool[np.ndarray, " G"]]:
+    """The group of each atom, the distances between the nearest atoms of groups, and which are bonded to another."""
     distance = np.linalg.norm(positions[:, None] - positions, axis=-1)
     centres = np.flatnonzero(numbers > 1) if (numbers > 1).any() else np.arange(len(numbers))
     group = distance[:, centres].argmin(axis=1)
     apart = np.full((len(centres), len(centres)), np.inf)
     np.minimum.at(apart, (group[:, None], group), distance)
-    return group, apart
+    radii = np.array([COVALENT_RADII[number] for number in numbers[centres]])
+    close = distance[np.ix_(centres, centres)] < BOND * (radii[:, None] + radii)
+    return group, apart, close.sum(axis=1) > 1  # each is close to itself
 
 
 def _padded(rows: list[Int[np.ndarray, " _"]], filler: int, multiple: int) -> Int[Array, "G _"]:
