@@ -107,6 +107,7 @@ def test_a_pdb_file_with_a_force_field_becomes_an_ensemble(sample, tmp_path):
         assert answer.code == 2 and is_one_sentence(answer.err) and hint in answer.err
 
 
+@pytest.mark.slow
 def test_a_shipped_sampler_draws_structures_with_weights(sample, tmp_path):
     answer = sample("alanine-water", "--method", "diffusion", "--n", "128", "--json", "-o", "out")
     assert answer.code == 0

@@ -105,6 +105,7 @@ def test_random_moves_are_of_all_lengths() -> None:
     assert np.mean(np.array(lengths) < 0.25) > 0.1 and 0.7 < max(lengths) < 1.6
 
 
+@pytest.mark.slow
 def test_the_loss_finds_the_one_direction_that_falls(tmp_path) -> None:
     """Of a network without parameters, whose curvature is 0, where labels are stiff along one direction of them all."""
     config = replace(configuration("", tmp_path), loss=DensityLoss(curvature=1.0))

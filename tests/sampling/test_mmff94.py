@@ -60,7 +60,7 @@ def side_by_side(found: list[Known]) -> MMFF94:
     return MMFF94(*(terms(kind) for kind in PRESENT))
 
 
-@pytest.mark.parametrize("variant", ["MMFF94", "MMFF94s"])
+@pytest.mark.parametrize("variant", [pytest.param("MMFF94", marks=pytest.mark.slow), "MMFF94s"])
 def test_energies_and_forces_are_those_of_rdkit(variant):
     found = [known(smiles, variant) for smiles in SMILES]
     assert len(found) >= 50

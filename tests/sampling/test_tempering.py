@@ -113,6 +113,7 @@ def test_every_temperature_has_its_own_ensemble(glycolamide):
         assert means.mean() == pytest.approx(chance @ energies, abs=4 * error)
 
 
+@pytest.mark.slow
 def test_a_run_is_that_of_its_seed(glycolamide):
     energy, ladder = rigid_energy(glycolamide), Ladder(300.0, walkers=32)
     one, same, other = (start_run(energy, 3, ladder, jax.random.key(seed), 120) for seed in (0, 0, 1))

@@ -105,6 +105,7 @@ def test_reliability_sees_rank_and_coverage():
         reliability([Prediction(0.0, np.zeros(1), np.zeros((1, 3)), None)], [system], None)
 
 
+@pytest.mark.slow
 def test_posterior_keeps_the_model_and_spreads_where_it_was_not(members, labelled):
     base = members[0]
     known = posterior_ensemble(base, labelled[:6], samples=8)

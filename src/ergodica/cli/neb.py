@@ -13,7 +13,6 @@ from ergodica.cli.output import emit, progress, say
 from ergodica.cli.session import CompileWatch
 from ergodica.dynamics.options import NEBOptions
 from ergodica.errors import InputError
-from ergodica.training.interrupt import Interrupt
 
 if TYPE_CHECKING:
     from ergodica.dynamics.neb import ReactionPath
@@ -68,6 +67,7 @@ def neb(
         raise InputError("A path needs two structures, its start and its end: give two files.")
     from ergodica.dynamics.neb import Progress
     from ergodica.dynamics.neb import neb as library_neb
+    from ergodica.training.interrupt import Interrupt
 
     potential = common.load()
     watch, interrupt = CompileWatch(f"images of {len(items[0].system)} atoms", common.quiet), Interrupt()
