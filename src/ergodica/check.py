@@ -178,8 +178,9 @@ Expectation = Callable[[int, Prediction], tuple[float, Float[np.ndarray, "N 3"]]
 
 
 def _permuted(system: System, order: np.ndarray) -> System:
-    here = System(system.numbers[order], system.positions[order], system.cell, system.pbc, system.charge)
-    return replace(here, info=system.info, fixed=system.fixed[order], name=system.name)
+    masses = system.own_masses[order] if system.own_masses.size else system.own_masses
+    numbers, positions, fixed = system.numbers[order], system.positions[order], system.fixed[order]
+    return replace(moved(system), numbers=numbers, positions=positions, fixed=fixed, own_masses=masses)
 
 
 def _deviation(potential: Potential, system: System, energy: float, forces: np.ndarray, found: Prediction) -> float:

@@ -153,24 +153,28 @@ MODELS = {
 WATER = "ase build H2O water.xyz && "
 DFT = {
     "minimize": (
+        "dft",
         "Orbital-free DFT: the density of least energy, forces and dipole of molecules.",
         WATER + "ergodica dft minimize water.xyz --functional ofdft-water",
     ),
-    "ks": ("Kohn-Sham DFT of the same molecules with PySCF.", WATER + "ergodica dft ks water.xyz"),
+    "ks": ("dft", "Kohn-Sham DFT of the same molecules with PySCF.", WATER + "ergodica dft ks water.xyz"),
     "labels": (
+        "dft_labels",
         "Densities, energies and gradients to train a functional with; resumable.",
         WATER + "ergodica dft labels water.xyz -o labels.h5",
     ),
     "evaluate": (
+        "dft_labels",
         "Errors of a functional against Kohn-Sham, after minimisation.",
         WATER + "ergodica dft labels water.xyz -o labels.h5 && ergodica dft evaluate labels.h5 -f ofdft-water",
     ),
     "scan": (
+        "dft",
         "Energies along a dihedral angle, Kohn-Sham's beside them.",
         "ase build H2O2 hp.xyz && ergodica dft scan hp.xyz --dihedral 2 0 1 3 -f tf+vw/5 --points 3",
     ),
 }
-"""The verbs of `ergodica dft`."""
+"""The verbs of `ergodica dft`: module, one line, one example."""
 
 
 def _make_app() -> App:
@@ -186,9 +190,8 @@ def _make_app() -> App:
         models.command(f"ergodica.cli.models:{function}", name=verb, help=line, help_prologue=f"Example: {example}")
     root.command(models)
     dft = App(name="dft", help="Orbital-free density functional theory, and Kohn-Sham's beside it.")
-    dft.help_prologue = f"Example: {DFT['minimize'][1]}"
-    for verb, (line, example) in DFT.items():
-        module = "dft_labels" if verb in ("labels", "evaluate") else "dft"
+    dft.help_prologue = f"Example: {DFT['minimize'][2]}"
+    for verb, (module, line, example) in DFT.items():
         dft.command(f"ergodica.cli.{module}:{verb}", name=verb, help=line, help_prologue=f"Example: {example}")
     root.command(dft)
     return root

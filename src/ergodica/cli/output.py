@@ -113,6 +113,10 @@ def gathered(
         what `tell` gives.
     """
     found: dict[int, One] = {}
+
+    def told() -> Answer:
+        return tell(sorted(found.items(), key=lambda item: item[0]))
+
     try:
         with progress(common) as bar:
             task = bar.add_task(verb, total=total)
@@ -121,6 +125,6 @@ def gathered(
                 bar.advance(task)
     except BaseException:
         if found:
-            tell(sorted(found.items(), key=lambda item: item[0]))
+            told()
         raise
-    return tell(sorted(found.items(), key=lambda item: item[0]))
+    return told()

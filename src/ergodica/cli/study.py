@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from ergodica.cli.crystals import CrystalOptions, Drawing, write_folder
@@ -61,29 +62,32 @@ def studied(common: CrystalOptions, items: Sequence[Item], study: Study) -> tupl
     require_crystals([item.system for item in items], study.what)
     for item in items:
         potential.check_elements(item.system.numbers, item.system.name)
+    numbered, tell = list(enumerate(items)), partial(_tell, common, items, study)
     with CompileWatch(atoms_of(items), common.quiet) as watch:
-        tell = partial(_tell, common, items, study)
-        found = gathered(common, "computing", len(items), _results(common, potential, items, study), tell)
+        if len(items) == 1:  # its error is that of the verb
+            found = tell(list(enumerate(study.compute(potential, [items[0].system]))))
+        else:
+            groups = (numbered[start : start + GROUP] for start in range(0, len(items), GROUP))
+            results = chain.from_iterable(_results(common, potential, study, group) for group in groups)
+            found = gathered(common, "computing", len(items), results, tell)
     say(common, f"{potential.info.name}: {watch.summary()}")
     return found, DONE if len(found) == len(items) else FAILED
 
 
 def _results(
-    common: CrystalOptions, potential: Potential, items: Sequence[Item], study: Study
+    common: CrystalOptions, potential: Potential, study: Study, numbered: Sequence[tuple[int, Item]]
 ) -> Iterator[tuple[int, Any]]:
-    """Results group by group; the structures of a group that fails are tried one by one."""
-    for start in range(0, len(items), GROUP):
-        systems = [item.system for item in items[start : start + GROUP]]
-        try:
-            yield from enumerate(study.compute(potential, systems), start)
-        except ErgodicaError:
-            if len(items) == 1:
-                raise
-            for number, system in enumerate(systems, start):
-                try:
-                    yield number, study.compute(potential, [system])[0]
-                except ErgodicaError as error:
-                    say(common, f"no result: {error}")
+    """Results with their numbers; a group that fails is halved until what fails is alone, and told."""
+    try:
+        found = study.compute(potential, [item.system for _, item in numbered])
+    except ErgodicaError as error:
+        if len(numbered) == 1:
+            say(common, f"no result: {error}")
+            return
+        for half in (numbered[: len(numbered) // 2], numbered[len(numbered) // 2 :]):
+            yield from _results(common, potential, study, half)
+    else:
+        yield from ((number, one) for (number, _), one in zip(numbered, found, strict=True))
 
 
 def _tell(common: CrystalOptions, items: Sequence[Item], study: Study, done: Sequence[tuple[int, Any]]) -> list[Any]:

@@ -17,8 +17,8 @@ import numpy as np
 from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array, Bool, Float, Int
 
+from ergodica.dft.bonds import bonded
 from ergodica.dft.gaussians.basis import DensityBasis
-from ergodica.elements import COVALENT_RADII
 from ergodica.units import BOHR
 
 __all__ = [
@@ -36,8 +36,6 @@ __all__ = [
 
 TIGHT, TIGHT_REACH = 5.0, 0.63
 """Functions with larger exponents (1/Bohr²) are left out of a fragment beyond this share of its reach."""
-BOND = 1.3
-"""Heavy atoms closer than this many times the sum of their covalent radii are bonded."""
 CLASSES, ROUNDED = 4, 64
 """Fragments are padded to so many sizes, multiples of this: conformers share compiled programs."""
 RANK = 32
@@ -111,10 +109,10 @@ def find_fragments(
     everything = jnp.arange(basis.size)[None]
     if positions is None or basis.size <= options.exact:
         return (Fragments(everything, everything),)
-    group, apart, bonded = _groups(np.array(basis.numbers), positions * BOHR)
+    group, apart, linked = _groups(np.array(basis.numbers), positions * BOHR)
     group_of = group[basis.atom]
     share = np.where(basis.shells.exponents[basis.shell] > TIGHT, TIGHT_REACH, 1.0)
-    reach = np.where(bonded, options.bonded_reach, options.reach)
+    reach = np.where(linked, options.bonded_reach, options.reach)
     own = [np.flatnonzero(group_of == number) for number in range(len(apart))]
     near = [np.flatnonzero(row[group_of] < share * far) for row, far in zip(apart, reach, strict=True)]
     order = np.argsort([len(row) for row in near], kind="stable")
@@ -137,9 +135,7 @@ def _groups(
     group = distance[:, centres].argmin(axis=1)
     apart = np.full((len(centres), len(centres)), np.inf)
     np.minimum.at(apart, (group[:, None], group), distance)
-    radii = np.array([COVALENT_RADII[number] for number in numbers[centres]])
-    close = distance[np.ix_(centres, centres)] < BOND * (radii[:, None] + radii)
-    return group, apart, close.sum(axis=1) > 1  # each is close to itself
+    return group, apart, bonded(numbers[centres], positions[centres]).sum(axis=1) > 1  # with itself
 
 
 def _padded(rows: list[Int[np.ndarray, " _"]], filler: int, multiple: int) -> Int[Array, "G _"]:

@@ -45,6 +45,7 @@ BATCH = {"cpu": 1}
 """Molecules that are minimised side by side, where it is not `ELSEWHERE`: the small products of many molecules at once
 are ten times as slow on a processor as one after another."""
 ELSEWHERE = 16
+_Near = tuple[tuple[Fragments, ...], Int[Array, "N J"] | None]
 
 
 @dataclass(frozen=True)
@@ -166,22 +167,26 @@ def iter_minimized(
     if options.start == "model" and learned is None:
         raise InputError("Only a learned functional expects a density to start from: choose sad or minao.")
     systems = as_systems(structures)
+    counts = [electrons_of(system) for system in systems]
     for system in systems:
-        electrons_of(system)
-        DensityBasis.of(system.numbers)
+        DensityBasis.of(system.numbers)  # or say which element has none
     strange = [learned is not None and learned.is_strange(system, options.force) for system in systems]
-    return _minima(systems, strange, options, functional)
+    return _minima(systems, counts, strange, options, functional)
 
 
 def _minima(
-    systems: Sequence[System], strange: Sequence[bool], options: DensityOptions, functional: Functional
+    systems: Sequence[System],
+    counts: Sequence[int],
+    strange: Sequence[bool],
+    options: DensityOptions,
+    functional: Functional,
 ) -> Iterator[tuple[int, OrbitalFree]]:
+    """What `iter_minimized` gives, for electrons that are counted and molecules that are strange or not."""
     kind = options.start or ("model" if isinstance(functional, LearnedFunctional) else "sad")
     with _exact():
         double = jax.tree.map(lambda leaf: jnp.asarray(leaf, float), functional)
-    for members in _batches(systems, functional, options.root):
-        first = systems[members[0]]
-        basis, count = DensityBasis.of(first.numbers), electrons_of(first)
+    for members in _batches(systems, counts, functional, options.root):
+        basis, count = DensityBasis.of(systems[members[0]].numbers), counts[members[0]]
         with _exact():
             start = None if kind == "model" else atomic_start(basis, count, kind)
             places = np.stack([systems[number].positions / BOHR for number in members])
@@ -239,9 +244,6 @@ def _softest(
     return lowest_curvature(make_molecule(basis, positions, grid, fragments, others=others), functional, coefficients)
 
 
-_Near = tuple[tuple[Fragments, ...], Int[Array, "N J"] | None]
-
-
 def _near(
     basis: DensityBasis, positions: Float[np.ndarray, "N 3"], functional: Functional, options: RootOptions
 ) -> _Near:
@@ -251,11 +253,13 @@ def _near(
     return find_fragments(basis, positions, options), others
 
 
-def _batches(systems: Sequence[System], functional: Functional, root: RootOptions) -> Iterator[list[int]]:
+def _batches(
+    systems: Sequence[System], counts: Sequence[int], functional: Functional, root: RootOptions
+) -> Iterator[list[int]]:
     """Numbers of molecules with the same atoms and electrons; batches of a kind have one size, the last is padded."""
     kinds: dict[tuple[bytes, int], list[int]] = {}
-    for number, system in enumerate(systems):
-        kinds.setdefault((system.numbers.tobytes(), electrons_of(system)), []).append(number)
+    for number, (system, count) in enumerate(zip(systems, counts, strict=True)):
+        kinds.setdefault((system.numbers.tobytes(), count), []).append(number)
     for members in kinds.values():
         alone = functional.on_grid or DensityBasis.of(systems[members[0]].numbers).size > root.exact
         size = 1 if alone else min(BATCH.get(jax.default_backend(), ELSEWHERE), len(members))

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ergodica.dft.bonds import bonded
 from ergodica.errors import InputError
 from ergodica.pictures import write_picture
 from ergodica.system import Labels, System
@@ -16,8 +17,6 @@ from ergodica.units import HARTREE, KCAL_PER_MOL
 
 __all__ = ["plot_scan", "turned"]
 
-BOND = 1.3
-"""Atoms closer than this many times the sum of their covalent radii are bonded."""
 STRAIGHT = 1e-3
 """Sine below which an angle is straight."""
 
@@ -54,17 +53,13 @@ def turned(system: System, dihedral: tuple[int, int, int, int], points: int) -> 
 
 def _side(system: System, first: int, second: int) -> list[int]:
     """Atoms that hang on the second of two bonded atoms."""
-    from ergodica.elements import COVALENT_RADII
-
-    radii = np.array([COVALENT_RADII[number] for number in system.numbers])
-    distances = np.linalg.norm(system.positions[:, None] - system.positions, axis=-1)
-    bonded = distances < BOND * (radii[:, None] + radii)
-    if not bonded[first, second]:
+    bonds = bonded(system.numbers, system.positions)
+    if not bonds[first, second]:
         raise InputError(f"Atoms {first} and {second} are not bonded: nothing turns about them.")
-    bonded[first, second] = bonded[second, first] = False
+    bonds[first, second] = bonds[second, first] = False
     reached, edge = {second}, [second]
     while edge:
-        edge = [int(k) for k in np.flatnonzero(bonded[edge].any(axis=0)) if k not in reached]
+        edge = [int(k) for k in np.flatnonzero(bonds[edge].any(axis=0)) if k not in reached]
         reached |= set(edge)
     if first in reached:
         raise InputError(f"The bond between atoms {first} and {second} is part of a ring: it can't be turned.")

@@ -63,5 +63,12 @@ def supercell(system: System) -> System:
     positions = np.concatenate([system.positions, system.positions + system.cell[0]])
     basis = np.array([[2, 0, 0], [1, 1, 0], [0, 1, 1]])
     numbers, fixed, masses = (np.tile(values, 2) for values in (system.numbers, system.fixed, system.own_masses))
-    pair = System(numbers, positions, basis @ system.cell, system.pbc, 2 * system.charge, name=system.name)
-    return replace(pair, info=system.info, fixed=fixed, own_masses=masses)
+    return replace(
+        moved(system),
+        numbers=numbers,
+        positions=positions,
+        cell=basis @ system.cell,
+        charge=2 * system.charge,
+        fixed=fixed,
+        own_masses=masses,
+    )

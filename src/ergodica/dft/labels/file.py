@@ -263,7 +263,7 @@ def _rows(path: Path, selection: slice = slice(None), second: bool = True) -> It
         count = min(len(file[name]) for name in ("key", *PER_CONFORMER))
         place = {key: rank for rank, key in enumerate(file["order"][:])} if "order" in file else {}
         keys, parts = file["key"][:count], _parts(file, count)
-        ranks = [place.get(key, number) for number, key in enumerate(keys)]
+        ranks = [place.get(key, len(place) + number) for number, key in enumerate(keys)]
         order = np.argsort(ranks, kind="stable").tolist()
         for number in range(count)[selection]:
             yield number, keys[order[number]].decode(), _row(file, order[number], parts[order[number]], second)
